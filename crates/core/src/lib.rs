@@ -1,0 +1,13 @@
+//! Tombolo's domain and every decision it takes.
+//!
+//! A decision is a function of (state, input, now, rng); an effect is a value that someone else
+//! carries out. Nothing here reads a clock, opens a socket, spawns, awaits, or knows how a value is
+//! written on a wire or in a Kubernetes object.
+//!
+//! Glossary: a *link* says that this cluster imports from another; an *export* is a Service that its
+//! owner labelled for others; a *mirror* is what an export becomes here; a *federated service* is the
+//! union of all members of one name and namespace; a *gateway* forwards for pods that are not
+//! routable; an *endpoint* is one address that serves; the *world* is everything a planner sees; a
+//! *plan* is ordered *actions* and *problems*.
+pub mod limits;
+pub mod name;

@@ -1,0 +1,2 @@
+//! `tombolo-proxy`.
+fn main() {}
