@@ -1,0 +1,114 @@
+//! One stored object: its encoded JSON and the few fields that reads decide by.
+//!
+//! The bytes are encoded once, when the object is written, and every get, list and watch sends
+//! that same copy. The value tree is several times larger than its JSON, so it is not kept:
+//! [`Object::value`] parses when somebody needs to look inside. It must not know about kinds.
+use bytes::Bytes;
+use serde_json::Value;
+
+use crate::error::StatusError;
+
+/// An immutable object as it was at one resource version.
+#[derive(Debug, Clone)]
+pub struct Object {
+    namespace: Box<str>,
+    name: Box<str>,
+    uid: Box<str>,
+    resource_version: u64,
+    labels: Box<[(Box<str>, Box<str>)]>,
+    terminating: bool,
+    bytes: Bytes,
+}
+
+impl Object {
+    /// Encodes a value that carries complete metadata (name, uid, resourceVersion).
+    pub fn new(value: &Value) -> Result<Self, StatusError> {
+        let bytes = serde_json::to_vec(value).map_err(StatusError::internal)?;
+        Ok(Self::assemble(value, Bytes::from(bytes)))
+    }
+
+    /// Reads an object back from its encoded form.
+    pub fn decode(bytes: Bytes) -> Result<Self, serde_json::Error> {
+        let value: Value = serde_json::from_slice(&bytes)?;
+        Ok(Self::assemble(&value, bytes))
+    }
+
+    fn assemble(value: &Value, bytes: Bytes) -> Self {
+        let meta = &value["metadata"];
+        let text = |field: &str| -> Box<str> { meta[field].as_str().unwrap_or_default().into() };
+        let labels = meta["labels"]
+            .as_object()
+            .map_or_else(Default::default, |map| {
+                map.iter()
+                    .map(|(key, value)| (key.as_str().into(), value.as_str().unwrap_or("").into()))
+                    .collect()
+            });
+        Self {
+            namespace: text("namespace"),
+            name: text("name"),
+            uid: text("uid"),
+            resource_version: version_of(value),
+            labels,
+            terminating: meta
+                .get("deletionTimestamp")
+                .is_some_and(|at| !at.is_null()),
+            bytes,
+        }
+    }
+
+    /// The namespace, empty for cluster-scoped objects.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The unique id that the store gave it at its creation.
+    pub fn uid(&self) -> &str {
+        &self.uid
+    }
+
+    /// The version of the store in which this state was written.
+    pub fn resource_version(&self) -> u64 {
+        self.resource_version
+    }
+
+    /// One label's value.
+    pub fn label(&self, key: &str) -> Option<&str> {
+        self.labels
+            .iter()
+            .find(|(name, _)| &**name == key)
+            .map(|(_, value)| &**value)
+    }
+
+    /// Whether it has a deletionTimestamp.
+    pub fn is_terminating(&self) -> bool {
+        self.terminating
+    }
+
+    /// The encoded JSON: what goes to clients, one copy for all of them.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// The parsed JSON, made anew at each call.
+    pub fn value(&self) -> Value {
+        serde_json::from_slice(&self.bytes).unwrap_or(Value::Null)
+    }
+
+    /// The key under which it is sorted: namespace, then name.
+    pub fn key(&self) -> (&str, &str) {
+        (&self.namespace, &self.name)
+    }
+}
+
+/// The resource version that a value carries, 0 if none (or none that is a number).
+pub fn version_of(value: &Value) -> u64 {
+    value["metadata"]["resourceVersion"]
+        .as_str()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(0)
+}

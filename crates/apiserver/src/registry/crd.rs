@@ -1,0 +1,113 @@
+//! From a CustomResourceDefinition to the resources that it serves.
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::{PrinterColumn, Resource, ScalePaths, Scope, StorageKey, Subresources};
+
+/// Every served version of a CRD, as resources. Fields that are missing leave it out.
+pub fn resources_of(crd: &Value) -> Vec<Resource> {
+    let spec = &crd["spec"];
+    let versions = spec["versions"].as_array().map_or(&[][..], Vec::as_slice);
+    let storage_version = versions
+        .iter()
+        .find(|version| version["storage"] == true)
+        .and_then(|version| version["name"].as_str());
+    let (Some(storage_version), Some(group), Some(plural), Some(kind)) = (
+        storage_version,
+        spec["group"].as_str(),
+        spec["names"]["plural"].as_str(),
+        spec["names"]["kind"].as_str(),
+    ) else {
+        return Vec::new();
+    };
+    let base = Resource {
+        group: group.to_owned(),
+        version: String::new(),
+        kind: kind.to_owned(),
+        list_kind: text(&spec["names"]["listKind"]).unwrap_or_else(|| format!("{kind}List")),
+        plural: plural.to_owned(),
+        singular: text(&spec["names"]["singular"]).unwrap_or_else(|| kind.to_lowercase()),
+        short_names: texts(&spec["names"]["shortNames"]),
+        categories: texts(&spec["names"]["categories"]),
+        scope: if spec["scope"] == "Cluster" {
+            Scope::Cluster
+        } else {
+            Scope::Namespaced
+        },
+        subresources: Subresources::default(),
+        columns: Vec::new(),
+        storage_version: storage_version.to_owned(),
+        schema: None,
+        storage: StorageKey::new(group, plural),
+        custom: true,
+        deprecation: None,
+    };
+    versions
+        .iter()
+        .filter(|version| version["served"] == true)
+        .filter_map(|version| one_version(&base, version))
+        .collect()
+}
+
+fn one_version(base: &Resource, version: &Value) -> Option<Resource> {
+    let name = text(&version["name"])?;
+    let schema = version["schema"]
+        .get("openAPIV3Schema")
+        .cloned()
+        .map(Arc::new);
+    let deprecation = (version["deprecated"] == true).then(|| {
+        text(&version["deprecationWarning"])
+            .unwrap_or_else(|| format!("{}/{name} {} is deprecated", base.group, base.kind))
+    });
+    Some(Resource {
+        version: name,
+        subresources: subresources(&version["subresources"]),
+        columns: columns(&version["additionalPrinterColumns"]),
+        schema,
+        deprecation,
+        ..base.clone()
+    })
+}
+
+fn subresources(value: &Value) -> Subresources {
+    let scale = value
+        .get("scale")
+        .filter(|scale| scale.is_object())
+        .map(|scale| ScalePaths {
+            spec: text(&scale["specReplicasPath"]).unwrap_or_default(),
+            status: text(&scale["statusReplicasPath"]).unwrap_or_default(),
+            selector: text(&scale["labelSelectorPath"]),
+        });
+    let status = value.get("status").is_some_and(Value::is_object);
+    Subresources {
+        status,
+        scale,
+        others: &[],
+    }
+}
+
+fn columns(value: &Value) -> Vec<PrinterColumn> {
+    let Some(list) = value.as_array() else {
+        return Vec::new();
+    };
+    list.iter()
+        .map(|column| PrinterColumn {
+            name: text(&column["name"]).unwrap_or_default(),
+            kind: text(&column["type"]).unwrap_or_default(),
+            format: text(&column["format"]).unwrap_or_default(),
+            description: text(&column["description"]).unwrap_or_default(),
+            priority: column["priority"].as_i64().unwrap_or(0),
+            json_path: text(&column["jsonPath"]).unwrap_or_default(),
+        })
+        .collect()
+}
+
+fn text(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned)
+}
+
+fn texts(value: &Value) -> Vec<String> {
+    let list = value.as_array().map_or(&[][..], Vec::as_slice);
+    list.iter().filter_map(text).collect()
+}

@@ -1,0 +1,218 @@
+//! The vocabulary of reads and writes: what a request says besides the object.
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::object::Object;
+use crate::registry::Resource;
+
+/// The object that a request is about.
+#[derive(Debug, Clone, Copy)]
+pub struct Target<'a> {
+    /// Its resource, in the version in which the client speaks.
+    pub res: &'a Arc<Resource>,
+    /// Its namespace; none for cluster-scoped resources.
+    pub namespace: Option<&'a str>,
+    /// Its name.
+    pub name: &'a str,
+    /// The part of it that is written.
+    pub sub: Subresource,
+}
+
+impl<'a> Target<'a> {
+    /// The object itself, not a subresource.
+    pub fn new(res: &'a Arc<Resource>, namespace: Option<&'a str>, name: &'a str) -> Self {
+        Self {
+            res,
+            namespace,
+            name,
+            sub: Subresource::None,
+        }
+    }
+
+    /// One of its subresources.
+    pub fn sub(self, sub: Subresource) -> Self {
+        Self { sub, ..self }
+    }
+}
+
+/// The part of an object that a write is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Subresource {
+    /// The object; its status is left alone where the kind has a status subresource.
+    #[default]
+    None,
+    /// Only the status.
+    Status,
+    /// Only the number of replicas; the value is an `autoscaling/v1` Scale.
+    Scale,
+    /// Only `spec.finalizers` of a Namespace.
+    Finalize,
+    /// Binds a Pod to a node; the value is a `v1` Binding (create only).
+    Binding,
+}
+
+/// Whether a write only pretends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DryRun {
+    /// It is real.
+    #[default]
+    No,
+    /// Everything is checked and answered, nothing is stored.
+    All,
+}
+
+/// Whether server-side apply takes fields from other managers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Force {
+    /// A field of another manager with another value is a conflict.
+    #[default]
+    No,
+    /// Conflicts are won.
+    Yes,
+}
+
+/// What becomes of fields that the schema does not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FieldValidation {
+    /// Nothing is said.
+    Ignore,
+    /// A warning is sent.
+    #[default]
+    Warn,
+    /// The write is refused.
+    Strict,
+}
+
+/// How a create, update or patch is to be done.
+#[derive(Debug, Clone, Default)]
+pub struct WriteOptions {
+    /// `fieldManager`: under which name the written fields are owned.
+    pub field_manager: Option<String>,
+    /// Who writes; the default manager is derived from the user agent by the HTTP front.
+    pub user: String,
+    /// Whether to pretend only.
+    pub dry_run: DryRun,
+    /// For apply: whether to win conflicts.
+    pub force: Force,
+    /// What becomes of unknown fields.
+    pub validation: FieldValidation,
+}
+
+impl WriteOptions {
+    /// A plain write by a named manager.
+    pub fn by(manager: &str) -> Self {
+        Self {
+            field_manager: Some(manager.to_owned()),
+            ..Self::default()
+        }
+    }
+}
+
+/// What becomes of the objects that the deleted one owns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Propagation {
+    /// The object goes first, its dependents follow.
+    #[default]
+    Background,
+    /// The dependents go first.
+    Foreground,
+    /// The dependents stay and lose their owner reference.
+    Orphan,
+}
+
+/// How a delete is to be done.
+#[derive(Debug, Clone, Default)]
+pub struct DeleteOptions {
+    /// What becomes of dependents; none is the kind's default (background).
+    pub propagation: Option<Propagation>,
+    /// The object must have this uid.
+    pub uid: Option<String>,
+    /// The object must be at this version.
+    pub resource_version: Option<String>,
+    /// Seconds that a Pod gets to end; 0 deletes at once.
+    pub grace_seconds: Option<i64>,
+    /// Whether to pretend only.
+    pub dry_run: DryRun,
+}
+
+/// What a delete did.
+#[derive(Debug, Clone)]
+pub enum Deleted {
+    /// The object is gone; this was its last state.
+    Gone(Arc<Object>),
+    /// It has a deletionTimestamp and goes when its finalizers or its grace period end.
+    Terminating(Arc<Object>),
+}
+
+impl Deleted {
+    /// The object as the delete left it.
+    pub fn object(&self) -> &Arc<Object> {
+        match self {
+            Self::Gone(object) | Self::Terminating(object) => object,
+        }
+    }
+}
+
+/// One of the four ways to say a change.
+#[derive(Debug, Clone)]
+pub enum Patch {
+    /// RFC 6902.
+    Json(Value),
+    /// RFC 7386.
+    Merge(Value),
+    /// Kubernetes' own: lists are merged by keys. Built-in kinds only.
+    Strategic(Value),
+    /// Server-side apply: the manager's whole intent.
+    Apply(Value),
+}
+
+/// What a write did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The object is new.
+    Created,
+    /// It changed.
+    Updated,
+    /// The write changed nothing, and the version stayed.
+    Unchanged,
+}
+
+/// What a list answers: the objects, and the version of the store at which they were so.
+#[derive(Debug, Clone)]
+pub struct List {
+    /// Sorted by namespace and name.
+    pub items: Vec<Arc<Object>>,
+    /// The version from which a watch continues.
+    pub resource_version: u64,
+}
+
+/// Where a watch begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum From {
+    /// With everything that exists, as `ADDED` (no version, or "0").
+    Now,
+    /// After a version.
+    Version(u64),
+    /// With everything that exists, then a bookmark that says so (`sendInitialEvents`).
+    InitialEvents,
+}
+
+/// Whether a watch sends bookmarks now and then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Bookmarks {
+    /// No.
+    #[default]
+    Off,
+    /// About once a minute, so that a resumed watch starts late in the history.
+    On,
+}
+
+/// How to watch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WatchOptions {
+    /// Where to begin.
+    pub from: From,
+    /// Whether to send bookmarks.
+    pub bookmarks: Bookmarks,
+}
