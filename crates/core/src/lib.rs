@@ -9,5 +9,12 @@
 //! union of all members of one name and namespace; a *gateway* forwards for pods that are not
 //! routable; an *endpoint* is one address that serves; the *world* is everything a planner sees; a
 //! *plan* is ordered *actions* and *problems*.
+pub mod keys;
 pub mod limits;
+pub mod link;
 pub mod name;
+pub mod plan;
+pub mod selector;
+pub mod service;
+pub mod status;
+pub mod world;

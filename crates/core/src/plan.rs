@@ -1,0 +1,114 @@
+//! What is to be done, and what cannot be: wanted minus present, restricted to what is ours.
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::link::LinkKey;
+use crate::service::{ManagedService, ManagedSlice, ServiceKey, SliceKey};
+use crate::status::{LinkStatus, Reason};
+use crate::world::Uid;
+
+/// What must be true of an object, or nothing is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Precondition {
+    /// There is none of that name: written without force, so that a conflict is a conflict.
+    Absent,
+    /// It is this one, which is ours: written with force, so that our fields are ours again.
+    Uid(Uid),
+}
+
+/// One write to the local cluster. Nothing is ever written to another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Server-side apply of a Service.
+    ApplyService {
+        /// Which.
+        key: ServiceKey,
+        /// What must be true of it.
+        precondition: Precondition,
+        /// All that we want of it.
+        service: ManagedService,
+    },
+    /// Server-side apply of an EndpointSlice.
+    ApplySlice {
+        /// Which.
+        key: SliceKey,
+        /// What must be true of it.
+        precondition: Precondition,
+        /// All that we want of it.
+        slice: ManagedSlice,
+    },
+    /// Deletion of a Service of ours.
+    DeleteService {
+        /// Which.
+        key: ServiceKey,
+        /// It must be this one.
+        uid: Uid,
+    },
+    /// Deletion of an EndpointSlice of ours.
+    DeleteSlice {
+        /// Which.
+        key: SliceKey,
+        /// It must be this one.
+        uid: Uid,
+    },
+}
+
+impl Action {
+    /// The local Service that it is about: its group.
+    #[must_use]
+    pub const fn service(&self) -> &ServiceKey {
+        match self {
+            Self::ApplyService { key, .. } | Self::DeleteService { key, .. } => key,
+            Self::ApplySlice { key, .. } | Self::DeleteSlice { key, .. } => &key.service,
+        }
+    }
+}
+
+/// What a problem is about, hence where its Event goes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum About {
+    /// A Link.
+    Link(LinkKey),
+    /// A Service of the local cluster.
+    Service(ServiceKey),
+}
+
+impl fmt::Display for About {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Link(key) => write!(f, "Link {key}"),
+            Self::Service(key) => write!(f, "Service {key}"),
+        }
+    }
+}
+
+/// Something that keeps a wish from being fulfilled: an Event when it appears, once. It stays in
+/// every plan as long as it holds.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    /// What the Event is attached to.
+    pub about: About,
+    /// Why, in a word.
+    pub reason: Reason,
+    /// Why, in a sentence that names the object.
+    pub message: String,
+}
+
+/// What is to be done and what is to be said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Sorted by [`Action::service`]. Actions of one Service are adjacent, in order, and end with
+    /// the first that fails; those of different Services are independent.
+    pub actions: Vec<Action>,
+    /// Sorted, without repetition.
+    pub problems: Vec<Problem>,
+    /// What the status of each Link says once `actions` are carried out; to be written after them,
+    /// and only where it differs from what is written.
+    pub statuses: BTreeMap<LinkKey, LinkStatus>,
+}
+
+/// Plans over the whole world. Planning again after the plan was carried out yields no action.
+#[must_use]
+pub fn plan(_world: &crate::world::World) -> Plan {
+    Plan::default()
+}

@@ -1,0 +1,216 @@
+//! Everything a planner sees. The shell's owner task keeps one [`World`] up to date and asks
+//! [`plan`](crate::plan::plan) what to do; the world never changes while a plan is made.
+//!
+//! What must hold before planning: the local watches (Services, EndpointSlices, Namespaces, Links)
+//! have synced, since what is missing here is deleted there. Remote clusters are never waited for.
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::link::{Fault, LinkKey, LinkSpec};
+use crate::name::Namespace;
+use crate::selector::{Exclusions, Selector};
+use crate::service::{ManagedService, ManagedSlice, Readiness, Service, ServiceKey, SliceKey};
+
+/// The uid of one object: tells an object from another of the same name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Uid(pub Arc<str>);
+
+/// What a cluster is known by, whoever links to it under whatever name: the uid of its namespace
+/// `kube-system`. It is the failure domain.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClusterUid(pub Arc<str>);
+
+impl fmt::Display for ClusterUid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Seconds since the Unix epoch, as a creationTimestamp has them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CreatedAt(pub i64);
+
+/// What the operator of this cluster chose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Which local Services join their federated service.
+    pub federated_selector: Selector,
+    /// Labels of local members that are not copied to the federated service.
+    pub excluded_labels: Exclusions,
+    /// Annotations of local members that are not copied to the federated service.
+    pub excluded_annotations: Exclusions,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            federated_selector: Selector::federated_member(),
+            excluded_labels: Exclusions::default(),
+            excluded_annotations: Exclusions::default(),
+        }
+    }
+}
+
+/// A Service of the local cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LocalService {
+    /// It carries our label *and* our field manager: we may change and delete it.
+    Ours {
+        /// Its uid, the precondition of every change.
+        uid: Uid,
+        /// The part of it that is ours.
+        managed: ManagedService,
+    },
+    /// Anything else, whatever its labels say.
+    Foreign(Service),
+}
+
+/// An EndpointSlice of the local cluster under a name that we give.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LocalSlice {
+    /// It carries our label *and* our field manager.
+    Ours {
+        /// Its uid, the precondition of every change.
+        uid: Uid,
+        /// The part of it that is ours.
+        managed: ManagedSlice,
+    },
+    /// Someone else took the name.
+    Foreign,
+}
+
+/// The local cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Local {
+    /// What this cluster is known by, once read.
+    pub uid: Option<ClusterUid>,
+    /// Its namespaces, without those that are being deleted.
+    pub namespaces: BTreeSet<Namespace>,
+    /// All its Services.
+    pub services: BTreeMap<ServiceKey, LocalService>,
+    /// Its slices under names that we give (see [`SliceKey::parse`]); others are of no interest.
+    pub slices: BTreeMap<SliceKey, LocalSlice>,
+}
+
+/// A Service of another cluster that may be exported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Export {
+    /// What its owner says of it.
+    pub service: Service,
+    /// Its resourceVersion there.
+    pub resource_version: String,
+    /// Whether it has a ready endpoint there.
+    pub readiness: Readiness,
+}
+
+/// Whether the other cluster's control path answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Contact {
+    /// It does.
+    Live,
+    /// It did, and does not any more; what it said last holds.
+    Silent {
+        /// Since when and why, in one stable sentence.
+        because: String,
+    },
+}
+
+/// What is known of the cluster at the other end of a Link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Remote {
+    /// It has told us nothing yet (since this process started): all that came from it stays as it is.
+    Unknown {
+        /// What is being waited for, or what failed.
+        because: String,
+        /// What it was known by, where an earlier process wrote that down.
+        uid: Option<ClusterUid>,
+    },
+    /// It has told us everything at least once.
+    Known(Exports),
+}
+
+impl Remote {
+    /// What the cluster is known by, if that is known.
+    #[must_use]
+    pub const fn uid(&self) -> Option<&ClusterUid> {
+        match self {
+            Self::Unknown { uid, .. } => uid.as_ref(),
+            Self::Known(exports) => exports.uid.as_ref(),
+        }
+    }
+}
+
+/// What another cluster said last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exports {
+    /// What it is known by; none where its role does not let us read that.
+    pub uid: Option<ClusterUid>,
+    /// Whether it still answers.
+    pub contact: Contact,
+    /// Its Services that carry one of our export labels or match one of the Link's selectors.
+    pub services: BTreeMap<ServiceKey, Export>,
+}
+
+/// Whether traffic gets through a gateway.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum GatewayHealth {
+    /// Not probed, or not yet judged: taken as up.
+    #[default]
+    Unknown,
+    /// It answers.
+    Up,
+    /// It does not.
+    Down {
+        /// Why, in one stable sentence.
+        because: String,
+    },
+}
+
+/// A gateway as seen from here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GatewayView {
+    /// Its addresses: literal ones and what names resolved to, last known ones where that failed.
+    pub addresses: BTreeSet<IpAddr>,
+    /// Whether traffic gets through.
+    pub health: GatewayHealth,
+}
+
+/// Whether a Link's credentials can be used.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Credentials {
+    /// They were parsed.
+    #[default]
+    Usable,
+    /// They were not: what is known of the cluster stays.
+    Refused(Vec<Fault>),
+}
+
+/// A Link and what is known of the cluster behind it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkView {
+    /// Its age decides between Links that want the same.
+    pub created: CreatedAt,
+    /// Its spec.
+    pub spec: LinkSpec,
+    /// Its credentials.
+    pub credentials: Credentials,
+    /// The gateway behind it.
+    pub gateway: GatewayView,
+    /// The cluster behind it.
+    pub remote: Remote,
+}
+
+/// Everything a planner sees.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct World {
+    /// What the operator chose.
+    pub settings: Settings,
+    /// This cluster.
+    pub local: Local,
+    /// Every Link of this cluster.
+    pub links: BTreeMap<LinkKey, LinkView>,
+    /// What went wrong when the last plan was carried out, by the local Service that it was about.
+    pub failures: BTreeMap<ServiceKey, String>,
+}
