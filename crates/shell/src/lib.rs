@@ -11,4 +11,6 @@ pub mod net;
 pub mod process;
 pub mod ready;
 pub mod task;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod tls;
