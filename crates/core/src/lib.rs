@@ -9,11 +9,22 @@
 //! union of all members of one name and namespace; a *gateway* forwards for pods that are not
 //! routable; an *endpoint* is one address that serves; the *world* is everything a planner sees; a
 //! *plan* is ordered *actions* and *problems*.
+pub mod backoff;
+pub mod balance;
+pub mod breaker;
+mod conditions;
+mod copy;
+mod draft;
+mod federate;
 pub mod keys;
 pub mod limits;
 pub mod link;
+pub mod liveness;
+mod mirror;
 pub mod name;
 pub mod plan;
+pub mod rescue;
+mod roster;
 pub mod selector;
 pub mod service;
 pub mod status;
