@@ -8,4 +8,5 @@ pub mod spawn;
 pub mod topology;
 
 pub mod load;
+pub mod report;
 mod task;
