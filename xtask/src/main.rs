@@ -1,2 +1,54 @@
-//! Chores.
-fn main() {}
+//! The project's own chores: `cargo xtask <chore>`. Without an argument it lists them.
+//!
+//! Depends on little, so that `cargo demo` in a fresh clone begins with the build that matters.
+mod cargo;
+mod check;
+mod demo;
+mod suite;
+mod tidy;
+
+use std::fmt::Display;
+use std::io::Write;
+use std::process::ExitCode;
+
+const CHORES: &str = "\
+cargo xtask demo [OPTIONS]     build what the demo needs and run it; `demo --help` lists its options
+cargo xtask test               format, lints, tidiness and all tests, with everything they need
+cargo xtask tidy               only what `tidy` checks: sizes, crate arrows, words, links
+cargo xtask check-demo FILE    whether the JSON of a demo shows that every promise held
+cargo xtask ci                 test, then the demo, then check-demo";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match run(&arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            say(format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments.as_slice() {
+        ["demo", rest @ ..] => demo::run(rest),
+        ["test"] => suite::run().map(|()| ExitCode::SUCCESS),
+        ["tidy"] => tidy::run().map(|()| ExitCode::SUCCESS),
+        ["check-demo", file] => check::run(file.as_ref()).map(|()| ExitCode::SUCCESS),
+        ["ci"] => suite::ci().map(|()| ExitCode::SUCCESS),
+        [] | ["help" | "--help" | "-h"] => {
+            say(CHORES);
+            Ok(ExitCode::SUCCESS)
+        }
+        other => anyhow::bail!(
+            "there is no chore {:?}; there are:\n{CHORES}",
+            other.join(" ")
+        ),
+    }
+}
+
+/// One line to the terminal. If that is gone, nobody is left to be told.
+fn say(line: impl Display) {
+    writeln!(std::io::stderr().lock(), "{line}").ok();
+}
