@@ -20,7 +20,8 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::task;
+use tombolo_shell::task::Tasks;
+use tombolo_shell::{net, process};
 
 /// How long `/sleep` may take at most.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
@@ -58,18 +59,17 @@ struct App {
 /// # Errors
 /// The address cannot be listened on, or a text is no header value.
 pub async fn run(config: Config) -> Result<()> {
-    let listener = TcpListener::bind(config.listen)
-        .await
-        .with_context(|| format!("listen on {}", config.listen))?;
+    let listener = net::listen(config.listen)?;
     tracing::info!(address = %config.listen, text = config.text, "echo is ready");
-    serve(listener, &config, task::terminated()).await
+    serve(listener, &config, process::asked_to_stop()).await
 }
 
 async fn serve(
     listener: TcpListener,
     config: &Config,
-    stop: impl Future<Output = Result<()>>,
+    stop: impl Future<Output = std::io::Result<&'static str>>,
 ) -> Result<()> {
+    let tasks = Tasks::new();
     let header = |name: &str, value: &str| {
         HeaderValue::from_str(value).with_context(|| format!("{name} {value:?}"))
     };
@@ -89,13 +89,8 @@ async fn serve(
         tokio::select! {
             biased;
             stopped = &mut stop => { stopped?; break; }
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => connection(stream, Arc::clone(&app), &graceful, permit),
-                Err(error) => {
-                    // Out of descriptors, or a connection that was reset in the queue: neither ends the server.
-                    tracing::warn!(%error, "accept failed");
-                    tokio::time::sleep(Duration::from_millis(10)).await;
-                }
+            (stream, _) = net::accept(&listener) => {
+                tasks.spawn_one("connection", connection(stream, Arc::clone(&app), &graceful, permit));
             }
         }
     }
@@ -114,10 +109,7 @@ fn connection(
     app: Arc<App>,
     graceful: &GracefulShutdown,
     permit: OwnedSemaphorePermit,
-) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY");
-    }
+) -> impl Future<Output = ()> + Send + use<> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -128,17 +120,16 @@ fn connection(
         let app = Arc::clone(&app);
         async move { Ok::<_, Infallible>(answer(&app, request).await) }
     });
-    let watched = graceful.watch(
-        builder
-            .serve_connection(TokioIo::new(stream), service)
-            .into_owned(),
-    );
-    task::spawn("echo connection", async move {
+    let served = builder
+        .serve_connection(TokioIo::new(stream), service)
+        .into_owned();
+    let watched = graceful.watch(served);
+    async move {
         if let Err(error) = watched.await {
             tracing::debug!(%error, "connection ended");
         }
         drop(permit);
-    });
+    }
 }
 
 async fn answer(app: &App, request: Request<Incoming>) -> Response<Body> {

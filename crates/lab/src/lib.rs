@@ -9,4 +9,3 @@ pub mod topology;
 
 pub mod load;
 pub mod report;
-mod task;

@@ -10,7 +10,7 @@ use ipnet::Ipv4Net;
 
 /// The addresses of one range, by owner.
 #[derive(Clone, Debug)]
-pub struct AddressPool {
+pub(crate) struct AddressPool {
     range: Ipv4Net,
     by_owner: BTreeMap<String, Ipv4Addr>,
     used: BTreeSet<Ipv4Addr>,
@@ -20,7 +20,7 @@ pub struct AddressPool {
 impl AddressPool {
     /// All addresses of `range` are free, but for the first and the last.
     #[must_use]
-    pub fn new(range: Ipv4Net) -> Self {
+    pub(crate) fn new(range: Ipv4Net) -> Self {
         let next = u32::from(range.network()) + 1;
         Self {
             range,
@@ -31,7 +31,7 @@ impl AddressPool {
     }
 
     /// Notes that `owner` has `address` from before. `false` if it is not of the range or another's.
-    pub fn reserve(&mut self, owner: &str, address: Ipv4Addr) -> bool {
+    pub(crate) fn reserve(&mut self, owner: &str, address: Ipv4Addr) -> bool {
         if self.by_owner.get(owner) == Some(&address) {
             return true;
         }
@@ -45,7 +45,7 @@ impl AddressPool {
     }
 
     /// The address of `owner`, a new one if it has none. `None` if all are taken.
-    pub fn assign(&mut self, owner: &str) -> Option<Ipv4Addr> {
+    pub(crate) fn assign(&mut self, owner: &str) -> Option<Ipv4Addr> {
         if let Some(address) = self.by_owner.get(owner) {
             return Some(*address);
         }
@@ -66,7 +66,7 @@ impl AddressPool {
     }
 
     /// Gives back what `owner` has.
-    pub fn release(&mut self, owner: &str) {
+    pub(crate) fn release(&mut self, owner: &str) {
         if let Some(address) = self.by_owner.remove(owner) {
             self.used.remove(&address);
         }

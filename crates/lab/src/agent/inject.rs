@@ -17,17 +17,17 @@ use crate::topology::{
 };
 
 /// The name of the proxy's container.
-pub const PROXY_CONTAINER: &str = "linkerd-proxy";
+pub(crate) const PROXY_CONTAINER: &str = "linkerd-proxy";
 /// The annotation that asks for a proxy, on a pod or on its namespace.
-pub const INJECT: &str = "linkerd.io/inject";
+pub(crate) const INJECT: &str = "linkerd.io/inject";
 /// The label that marks a pod as meshed.
-pub const CONTROL_PLANE_LABEL: &str = "linkerd.io/control-plane-ns";
+pub(crate) const CONTROL_PLANE_LABEL: &str = "linkerd.io/control-plane-ns";
 /// The annotation that makes a pod's proxy a gateway.
-pub const ENABLE_GATEWAY: &str = "config.linkerd.io/enable-gateway";
+pub(crate) const ENABLE_GATEWAY: &str = "config.linkerd.io/enable-gateway";
 
 /// What a proxy is told beside the usual.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
+pub(crate) enum Role {
     /// Beside an application.
     Sidecar,
     /// A gateway: it forwards to any exported name of its cluster.
@@ -49,7 +49,7 @@ impl Role {
 
 /// The merge patch that binds `pod` to the node, with its proxy if it shall have one.
 #[must_use]
-pub fn binding(pod: &Pod, namespace: &BTreeMap<String, String>, node_name: &str) -> Value {
+pub(crate) fn binding(pod: &Pod, namespace: &BTreeMap<String, String>, node_name: &str) -> Value {
     let mut patch = json!({
         "metadata": { "resourceVersion": pod.metadata.resource_version },
         "spec": { "nodeName": node_name },
@@ -117,21 +117,21 @@ fn proxy_container(pod: &Pod) -> Value {
 
 /// What every proxy of a cluster is told alike.
 #[derive(Clone, Debug)]
-pub struct Mesh {
+pub(crate) struct Mesh {
     /// The address of the control plane.
-    pub control: Ipv4Addr,
+    pub(crate) control: Ipv4Addr,
     /// The port of its identity API.
-    pub identity_port: u16,
+    pub(crate) identity_port: u16,
     /// The trust anchors, PEM.
-    pub anchors: String,
+    pub(crate) anchors: String,
     /// The node's name.
-    pub node_name: String,
+    pub(crate) node_name: String,
 }
 
 impl Mesh {
     /// The environment of the proxy of `pod` at `address`, whose identity lies in `dir`.
     #[must_use]
-    pub fn proxy_env(
+    pub(crate) fn proxy_env(
         &self,
         pod: &PodSpec,
         address: Ipv4Addr,

@@ -19,16 +19,16 @@ const BACKOFF_RESET: Duration = Duration::from_secs(30);
 
 /// What time it is, for waiting and for showing.
 #[derive(Clone, Copy, Debug)]
-pub struct Now {
+pub(crate) struct Now {
     /// For intervals.
-    pub monotonic: Instant,
+    pub(crate) monotonic: Instant,
     /// For the status.
-    pub wall: Timestamp,
+    pub(crate) wall: Timestamp,
 }
 
 /// What happened to a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
+pub(crate) enum Event {
     /// The object is as given.
     Object(PodSpec),
     /// The object no longer exists.
@@ -67,7 +67,7 @@ pub enum Event {
 
 /// The answer to a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub(crate) enum Answer {
     /// It is ready.
     Ready,
     /// It is not, or does not answer.
@@ -76,7 +76,7 @@ pub enum Answer {
 
 /// What the shell shall do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Effect {
+pub(crate) enum Effect {
     /// Start a container's process.
     Start {
         /// Which.
@@ -98,7 +98,7 @@ pub enum Effect {
 
 /// What a container does at present.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Run {
+pub(crate) enum Run {
     /// It waits for its (next) start.
     Waiting {
         /// Until when.
@@ -130,15 +130,15 @@ pub enum Run {
 
 /// One container of the pod.
 #[derive(Clone, Debug)]
-pub struct ContainerState {
+pub(crate) struct ContainerState {
     /// What it does.
-    pub run: Run,
+    pub(crate) run: Run,
     /// How often it was started again.
-    pub restarts: i32,
+    pub(crate) restarts: i32,
     /// The code of its last end, if it ever ended.
-    pub last_code: Option<i32>,
+    pub(crate) last_code: Option<i32>,
     /// Whether its probe says that it is ready.
-    pub ready: Answer,
+    pub(crate) ready: Answer,
     failures: u32,
     backoff: Duration,
     /// When its SIGTERM is due, once the pod ends; `None` when it was sent.
@@ -154,7 +154,7 @@ enum Stage {
 
 /// One pod.
 #[derive(Clone, Debug)]
-pub struct PodMachine {
+pub(crate) struct PodMachine {
     spec: PodSpec,
     address: Ipv4Addr,
     containers: Vec<ContainerState>,
@@ -168,7 +168,7 @@ pub struct PodMachine {
 impl PodMachine {
     /// A pod of which nothing runs yet. `restarts` are what its status counts from before, by container.
     #[must_use]
-    pub fn new(spec: PodSpec, address: Ipv4Addr, restarts: &[i32], now: Now) -> Self {
+    pub(crate) fn new(spec: PodSpec, address: Ipv4Addr, restarts: &[i32], now: Now) -> Self {
         let containers = (0..spec.containers.len()).map(|index| ContainerState {
             run: waiting(now.monotonic, "ContainerCreating", String::new()),
             restarts: restarts.get(index).copied().unwrap_or(0),
@@ -190,31 +190,31 @@ impl PodMachine {
 
     /// The pod as its object has it.
     #[must_use]
-    pub fn spec(&self) -> &PodSpec {
+    pub(crate) fn spec(&self) -> &PodSpec {
         &self.spec
     }
 
     /// Its address.
     #[must_use]
-    pub fn address(&self) -> Ipv4Addr {
+    pub(crate) fn address(&self) -> Ipv4Addr {
         self.address
     }
 
     /// Its containers, in the order of the object.
     #[must_use]
-    pub fn containers(&self) -> &[ContainerState] {
+    pub(crate) fn containers(&self) -> &[ContainerState] {
         &self.containers
     }
 
     /// Whether it has finished.
     #[must_use]
-    pub fn finished(&self) -> bool {
+    pub(crate) fn finished(&self) -> bool {
         self.stage == Stage::Finished
     }
 
     /// When [`Self::handle_timeout`] is due.
     #[must_use]
-    pub fn poll_timeout(&self) -> Option<Instant> {
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         match self.stage {
             Stage::Running => self.containers.iter().filter_map(|c| c.waits_until()).min(),
             Stage::Ending { kill_at } => {
@@ -230,7 +230,7 @@ impl PodMachine {
     }
 
     /// Takes in what happened.
-    pub fn on(&mut self, now: Now, event: Event) -> Vec<Effect> {
+    pub(crate) fn on(&mut self, now: Now, event: Event) -> Vec<Effect> {
         match event {
             Event::Object(spec) => {
                 self.spec.life = spec.life;
@@ -263,7 +263,7 @@ impl PodMachine {
     }
 
     /// Does what is due by now.
-    pub fn handle_timeout(&mut self, now: Now) -> Vec<Effect> {
+    pub(crate) fn handle_timeout(&mut self, now: Now) -> Vec<Effect> {
         let effects = match self.stage {
             Stage::Running => self.start_due(now),
             Stage::Ending { kill_at } => self.end_due(now, kill_at),
@@ -509,7 +509,7 @@ impl ContainerState {
 
     /// Whether it runs.
     #[must_use]
-    pub fn is_running(&self) -> bool {
+    pub(crate) fn is_running(&self) -> bool {
         matches!(self.run, Run::Running { .. })
     }
 

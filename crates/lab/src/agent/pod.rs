@@ -13,11 +13,11 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use super::inject;
 
 /// The image of the small application of the lab.
-pub const ECHO_IMAGE: &str = "tombolo/echo";
+pub(crate) const ECHO_IMAGE: &str = "tombolo/echo";
 /// The image that does nothing: a pod which is only its proxy.
-pub const PAUSE_IMAGE: &str = "tombolo/pause";
+pub(crate) const PAUSE_IMAGE: &str = "tombolo/pause";
 /// The image of the proxy.
-pub const PROXY_IMAGE: &str = "tombolo/proxy";
+pub(crate) const PROXY_IMAGE: &str = "tombolo/proxy";
 
 /// How long a pod may take to end unless it says otherwise, as in Kubernetes.
 const GRACE_DEFAULT: Duration = Duration::from_secs(30);
@@ -28,30 +28,30 @@ const FAILURES_DEFAULT: u32 = 3;
 
 /// A Pod, as far as the agent cares.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PodSpec {
+pub(crate) struct PodSpec {
     /// The object's uid: another object of the same name is another pod.
-    pub uid: String,
+    pub(crate) uid: String,
     /// Its namespace.
-    pub namespace: String,
+    pub(crate) namespace: String,
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// Its service account.
-    pub service_account: String,
+    pub(crate) service_account: String,
     /// Its containers, in the order of the object.
-    pub containers: Vec<ContainerSpec>,
+    pub(crate) containers: Vec<ContainerSpec>,
     /// How long it may take to end.
-    pub grace: Duration,
+    pub(crate) grace: Duration,
     /// Whether its end has been asked for.
-    pub life: Life,
+    pub(crate) life: Life,
     /// The address that its status already has.
-    pub address: Option<Ipv4Addr>,
+    pub(crate) address: Option<Ipv4Addr>,
     /// What its proxy is told beside the usual.
-    pub role: inject::Role,
+    pub(crate) role: inject::Role,
 }
 
 /// Whether a pod's end has been asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Life {
+pub(crate) enum Life {
     /// It shall run.
     Wanted,
     /// It shall end: the object has a deletion timestamp.
@@ -60,28 +60,28 @@ pub enum Life {
 
 /// One container.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ContainerSpec {
+pub(crate) struct ContainerSpec {
     /// Its name, unique in the pod.
-    pub name: String,
+    pub(crate) name: String,
     /// The image as the object names it.
-    pub image: String,
+    pub(crate) image: String,
     /// What it runs.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// Its arguments, before `$(NAME)` is replaced.
-    pub args: Vec<String>,
+    pub(crate) args: Vec<String>,
     /// Its environment, in the order of the object.
-    pub env: Vec<(String, Value)>,
+    pub(crate) env: Vec<(String, Value)>,
     /// The first port that it names.
-    pub port: Option<u16>,
+    pub(crate) port: Option<u16>,
     /// How its readiness is found out.
-    pub probe: Option<Probe>,
+    pub(crate) probe: Option<Probe>,
     /// How long its end waits before the signal.
-    pub pre_stop: Duration,
+    pub(crate) pre_stop: Duration,
 }
 
 /// What a container runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// The small application.
     Echo,
     /// Nothing at all; it is ready and never ends by itself.
@@ -94,7 +94,7 @@ pub enum Kind {
 
 /// The value of a variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value {
+pub(crate) enum Value {
     /// A text, in which `$(NAME)` stands for an earlier variable.
     Text(String),
     /// A field of the pod.
@@ -103,18 +103,18 @@ pub enum Value {
 
 /// How a container's readiness is found out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Probe {
+pub(crate) struct Probe {
     /// The question.
-    pub check: Check,
+    pub(crate) check: Check,
     /// How often it is asked once the container is ready.
-    pub period: Duration,
+    pub(crate) period: Duration,
     /// How many failures in a row make it unready.
-    pub failures_max: u32,
+    pub(crate) failures_max: u32,
 }
 
 /// One question to a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Check {
+pub(crate) enum Check {
     /// Answers GET with a status below 400.
     Http {
         /// The port.
@@ -132,7 +132,7 @@ pub enum Check {
 impl PodSpec {
     /// Reads the object. `None` if it lacks what every object of an API server has.
     #[must_use]
-    pub fn read(pod: &Pod) -> Option<Self> {
+    pub(crate) fn read(pod: &Pod) -> Option<Self> {
         let spec = pod.spec.as_ref()?;
         let metadata = &pod.metadata;
         let seconds = metadata
@@ -163,7 +163,7 @@ impl PodSpec {
 
     /// How the pod is called in logs and file names.
     #[must_use]
-    pub fn key(&self) -> String {
+    pub(crate) fn key(&self) -> String {
         format!("{}_{}", self.namespace, self.name)
     }
 }
@@ -289,15 +289,15 @@ fn probe_of(container: &Container, port: Option<u16>) -> Option<Probe> {
 
 /// What the fields of a pod are worth once it has an address.
 #[derive(Clone, Debug)]
-pub struct Facts<'a> {
+pub(crate) struct Facts<'a> {
     /// The pod.
-    pub pod: &'a PodSpec,
+    pub(crate) pod: &'a PodSpec,
     /// Its address.
-    pub address: Ipv4Addr,
+    pub(crate) address: Ipv4Addr,
     /// The node's name.
-    pub node_name: &'a str,
+    pub(crate) node_name: &'a str,
     /// The node's address.
-    pub node_address: Ipv4Addr,
+    pub(crate) node_address: Ipv4Addr,
 }
 
 impl Facts<'_> {
@@ -316,7 +316,7 @@ impl Facts<'_> {
 
     /// The environment and the arguments of a container, with every reference replaced.
     #[must_use]
-    pub fn resolve(&self, container: &ContainerSpec) -> (BTreeMap<String, String>, Vec<String>) {
+    pub(crate) fn resolve(&self, container: &ContainerSpec) -> (BTreeMap<String, String>, Vec<String>) {
         let mut env = BTreeMap::new();
         for (name, value) in &container.env {
             let value = match value {

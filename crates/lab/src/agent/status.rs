@@ -12,7 +12,7 @@ use super::pod::ContainerSpec;
 
 /// The merge patch of the status of a pod.
 #[must_use]
-pub fn patch(machine: &PodMachine, node_address: Ipv4Addr) -> Value {
+pub(crate) fn patch(machine: &PodMachine, node_address: Ipv4Addr) -> Value {
     let spec = machine.spec();
     let pairs: Vec<_> = spec.containers.iter().zip(machine.containers()).collect();
     let containers: Vec<Value> = pairs

@@ -11,7 +11,8 @@ type TestClient = Client<HttpConnector, Full<Bytes>>;
 struct Server {
     address: SocketAddr,
     stop: oneshot::Sender<()>,
-    done: tokio::task::JoinHandle<Result<()>>,
+    done: oneshot::Receiver<Result<()>>,
+    _tasks: Tasks,
 }
 
 async fn start() -> Server {
@@ -24,16 +25,22 @@ async fn start() -> Server {
         pod: "frontend-1".to_owned(),
     };
     let (stop, stopped) = oneshot::channel::<()>();
-    let done = task::spawn("server", async move {
-        serve(listener, &config, async {
-            stopped.await.context("the test ended")
-        })
-        .await
+    let (ended, done) = oneshot::channel();
+    let tasks = Tasks::new();
+    tasks.spawn("server", async move {
+        let stop = async {
+            stopped
+                .await
+                .map(|()| "test")
+                .map_err(std::io::Error::other)
+        };
+        ended.send(serve(listener, &config, stop).await).unwrap();
     });
     Server {
         address,
         stop,
         done,
+        _tasks: tasks,
     }
 }
 
