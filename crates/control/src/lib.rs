@@ -1,1 +1,16 @@
-//! To be written.
+//! The control plane of one cluster, in one process: mirror, discovery, identity, policy.
+//!
+//! Watches feed one owner task, which plans, applies, and publishes immutable answers; the gRPC
+//! services only read those. Start at [`run`]. Nothing here forwards traffic, and nothing of another
+//! cluster is ever waited for.
+mod args;
+mod discovery;
+mod follow;
+mod identity;
+mod policy;
+mod run;
+mod server;
+mod world;
+
+pub use args::Args;
+pub use run::run;

@@ -1,0 +1,198 @@
+//! The objects of one cluster, indexed, and which Services a change touches.
+//!
+//! Decides nothing: it remembers, and says what became dirty. Knows nothing of other clusters.
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::model::{Key, Pod, Service, Slice};
+
+/// A kind of object, fed by one watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    /// Services.
+    Services,
+    /// EndpointSlices.
+    Slices,
+    /// Pods.
+    Pods,
+}
+
+/// The objects of one cluster.
+#[derive(Debug, Default)]
+pub(crate) struct Inventory {
+    services: BTreeMap<Key, Arc<Service>>,
+    slices: BTreeMap<Key, Arc<Slice>>,
+    pods: BTreeMap<Key, Arc<Pod>>,
+    /// (service, slice)
+    slices_of: BTreeSet<(Key, Key)>,
+    /// (pod, slice)
+    slices_on: BTreeSet<(Key, Key)>,
+    complete: BTreeSet<Kind>,
+    dirty: BTreeSet<Key>,
+    dirty_pods: BTreeSet<Key>,
+}
+
+impl Inventory {
+    /// Whether every kind was listed once: before that, absence means nothing.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.complete.len() == 3
+    }
+
+    /// Notes that all objects of `kind` were listed; true if that was news.
+    pub(crate) fn complete(&mut self, kind: Kind) -> bool {
+        self.complete.insert(kind)
+    }
+
+    /// A Service was added or changed.
+    pub(crate) fn put_service(&mut self, service: Service) {
+        if self
+            .services
+            .get(&service.key)
+            .is_some_and(|old| **old == service)
+        {
+            return;
+        }
+        self.dirty.insert(service.key.clone());
+        self.services.insert(service.key.clone(), Arc::new(service));
+    }
+
+    /// A Service went away.
+    pub(crate) fn drop_service(&mut self, key: &Key) {
+        if self.services.remove(key).is_some() {
+            self.dirty.insert(key.clone());
+        }
+    }
+
+    /// A slice was added or changed.
+    pub(crate) fn put_slice(&mut self, slice: Slice) {
+        if self
+            .slices
+            .get(&slice.key)
+            .is_some_and(|old| **old == slice)
+        {
+            return;
+        }
+        let key = slice.key.clone();
+        self.drop_slice(&key);
+        let service = key.sibling(&slice.service);
+        for pod in slice.endpoints.iter().filter_map(|e| e.pod.clone()) {
+            self.slices_on.insert((pod, key.clone()));
+        }
+        self.slices_of.insert((service.clone(), key.clone()));
+        self.dirty.insert(service);
+        self.slices.insert(key, Arc::new(slice));
+    }
+
+    /// A slice went away.
+    pub(crate) fn drop_slice(&mut self, key: &Key) {
+        let Some(old) = self.slices.remove(key) else {
+            return;
+        };
+        let service = key.sibling(&old.service);
+        for pod in old.endpoints.iter().filter_map(|e| e.pod.clone()) {
+            self.slices_on.remove(&(pod, key.clone()));
+        }
+        self.slices_of.remove(&(service.clone(), key.clone()));
+        self.dirty.insert(service);
+    }
+
+    /// A pod was added or changed.
+    pub(crate) fn put_pod(&mut self, pod: Pod) {
+        if self.pods.get(&pod.key).is_some_and(|old| **old == pod) {
+            return;
+        }
+        self.touch_pod(&pod.key.clone());
+        self.pods.insert(pod.key.clone(), Arc::new(pod));
+    }
+
+    /// A pod went away.
+    pub(crate) fn drop_pod(&mut self, key: &Key) {
+        if self.pods.remove(key).is_some() {
+            self.touch_pod(key);
+        }
+    }
+
+    /// After a new listing of `kind`: whatever is not in `listed` went away while nobody watched.
+    pub(crate) fn retain(&mut self, kind: Kind, listed: &BTreeSet<Key>) {
+        fn gone<V>(map: &BTreeMap<Key, V>, listed: &BTreeSet<Key>) -> Vec<Key> {
+            map.keys()
+                .filter(|k| !listed.contains(k))
+                .cloned()
+                .collect()
+        }
+        match kind {
+            Kind::Services => {
+                for key in gone(&self.services, listed) {
+                    self.drop_service(&key);
+                }
+            }
+            Kind::Slices => {
+                for key in gone(&self.slices, listed) {
+                    self.drop_slice(&key);
+                }
+            }
+            Kind::Pods => {
+                for key in gone(&self.pods, listed) {
+                    self.drop_pod(&key);
+                }
+            }
+        }
+    }
+
+    /// The Service of that key.
+    pub(crate) fn service(&self, key: &Key) -> Option<&Arc<Service>> {
+        self.services.get(key)
+    }
+
+    /// The pod of that key.
+    pub(crate) fn pod(&self, key: &Key) -> Option<&Arc<Pod>> {
+        self.pods.get(key)
+    }
+
+    /// All Services.
+    pub(crate) fn services(&self) -> impl Iterator<Item = &Arc<Service>> {
+        self.services.values()
+    }
+
+    /// The slices of a Service, in order of their names.
+    pub(crate) fn slices<'a>(&'a self, service: &'a Key) -> impl Iterator<Item = &'a Arc<Slice>> {
+        let from = (service.clone(), first(service));
+        self.slices_of
+            .range(from..)
+            .take_while(move |(of, _)| of == service)
+            .filter_map(|(_, slice)| self.slices.get(slice))
+    }
+
+    /// How many Services, slices and pods there are.
+    pub(crate) fn sizes(&self) -> [usize; 3] {
+        [self.services.len(), self.slices.len(), self.pods.len()]
+    }
+
+    /// The Services whose answers may have changed since the last call.
+    pub(crate) fn take_dirty(&mut self) -> BTreeSet<Key> {
+        std::mem::take(&mut self.dirty)
+    }
+
+    /// The pods that changed since the last call.
+    pub(crate) fn take_dirty_pods(&mut self) -> BTreeSet<Key> {
+        std::mem::take(&mut self.dirty_pods)
+    }
+
+    fn touch_pod(&mut self, pod: &Key) {
+        self.dirty_pods.insert(pod.clone());
+        let from = (pod.clone(), first(pod));
+        for (of, slice) in self.slices_on.range(from..) {
+            if of != pod {
+                break;
+            }
+            if let Some(slice) = self.slices.get(slice) {
+                self.dirty.insert(slice.key.sibling(&slice.service));
+            }
+        }
+    }
+}
+
+/// Before every key of the namespace of `key`.
+fn first(key: &Key) -> Key {
+    key.sibling(&"".into())
+}

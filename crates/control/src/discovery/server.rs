@@ -1,0 +1,285 @@
+//! The gRPC service `Destination`: streams that follow the board.
+//!
+//! Decides what a request means and when it ends; what is said comes from [`super::updates`] and
+//! [`super::profile`]. A slow client costs one remembered answer, never a queue.
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::{BoxStream, StreamExt};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tombolo_wire::proxy_api::destination::destination_server::Destination;
+use tombolo_wire::proxy_api::destination::{DestinationProfile, GetDestination, Update};
+use tonic::{Request, Response, Status};
+
+use super::authority::{Authority, Target};
+use super::board::Knowledge;
+use super::directory::Holder;
+use super::endpoints::{self, Origin};
+use super::inventory::Inventory;
+use super::model::Key;
+use super::profile;
+use super::updates::{Said, State};
+use super::view::{Completeness, EndpointSet, Refusal, View};
+use crate::follow::{Follow, Followed};
+use crate::server::Shared;
+
+/// How long a first answer waits for clusters that were never heard since this process started.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The service `Destination` of this cluster.
+pub(crate) struct Discovery {
+    /// What all services of this process share.
+    pub(crate) shared: Arc<Shared>,
+}
+
+#[tonic::async_trait]
+impl Destination for Discovery {
+    type GetStream = BoxStream<'static, Result<Update, Status>>;
+    type GetProfileStream = BoxStream<'static, Result<DestinationProfile, Status>>;
+
+    async fn get(
+        &self,
+        request: Request<GetDestination>,
+    ) -> Result<Response<Self::GetStream>, Status> {
+        let path = request.into_inner().path;
+        let authority = Authority::parse(&path, &self.shared.domain)
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        self.shared.must_know()?;
+        let receiver = self.shared.board.service(&authority.service);
+        first_answer(&authority.service, &receiver)?;
+        let stream = Endpoints {
+            said: Said::nothing(authority.hostname.clone()),
+            queue: VecDeque::new(),
+            authority,
+            patience: Some(Instant::now() + PATIENCE),
+            receiver,
+        };
+        let counted = self.shared.streams.endpoints.guard();
+        Ok(Response::new(
+            Followed::new(stream, self.shared.drain.clone(), counted).boxed(),
+        ))
+    }
+
+    async fn get_profile(
+        &self,
+        request: Request<GetDestination>,
+    ) -> Result<Response<Self::GetProfileStream>, Status> {
+        let path = request.into_inner().path;
+        let target = Target::parse(&path, &self.shared.domain)
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        self.shared.must_know()?;
+        let counted = self.shared.streams.profiles.guard();
+        let drain = self.shared.drain.clone();
+        let stream = match target {
+            Target::Address(address) => {
+                let follow = AddressProfile {
+                    receiver: self.shared.board.address(address.ip()),
+                    shared: Arc::clone(&self.shared),
+                    address,
+                    last: None,
+                };
+                follow.profile(&follow.receiver.borrow().clone())?;
+                Followed::new(follow, drain, counted).boxed()
+            }
+            Target::Name(authority) => {
+                let receiver = self.shared.board.service(&authority.service);
+                first_answer(&authority.service, &receiver)?;
+                let follow = NameProfile {
+                    receiver,
+                    shared: Arc::clone(&self.shared),
+                    authority,
+                    last: None,
+                };
+                Followed::new(follow, drain, counted).boxed()
+            }
+        };
+        Ok(Response::new(stream))
+    }
+}
+
+impl Shared {
+    /// Before the local cluster was heard, absence means nothing: the caller shall keep what it has.
+    pub(crate) fn must_know(&self) -> Result<(), Status> {
+        match self.board.knowledge() {
+            Knowledge::Everything => Ok(()),
+            Knowledge::Nothing => Err(Status::unavailable(
+                "the API server of this cluster was not heard yet",
+            )),
+        }
+    }
+}
+
+fn first_answer(key: &Key, receiver: &watch::Receiver<Option<Arc<View>>>) -> Result<(), Status> {
+    match &*receiver.borrow() {
+        None => Err(Status::not_found(format!("service {key} does not exist"))),
+        Some(view) => view.refusal.as_ref().map_or(Ok(()), |r| Err(status_of(r))),
+    }
+}
+
+fn status_of(refusal: &Refusal) -> Status {
+    let text = refusal.to_string();
+    match refusal {
+        Refusal::ExternalName(_) => Status::invalid_argument(text),
+        Refusal::NoRemoteService(_) => Status::failed_precondition(text),
+        Refusal::UnknownCluster { .. } => Status::not_found(text),
+    }
+}
+
+/// A stream of endpoints.
+struct Endpoints {
+    receiver: watch::Receiver<Option<Arc<View>>>,
+    authority: Authority,
+    said: Said,
+    queue: VecDeque<Update>,
+    patience: Option<Instant>,
+}
+
+impl Follow for Endpoints {
+    type Item = Update;
+
+    async fn next(&mut self) -> Option<Result<Update, Status>> {
+        loop {
+            if let Some(update) = self.queue.pop_front() {
+                return Some(Ok(update));
+            }
+            match self.patience.take() {
+                Some(until) => {
+                    let whole = |view: &Option<Arc<View>>| {
+                        view.as_ref()
+                            .is_none_or(|view| view.completeness == Completeness::Complete)
+                    };
+                    // What is known by then is said, whole or not.
+                    match tokio::time::timeout_at(until, self.receiver.wait_for(whole)).await {
+                        Ok(Err(_closed)) => return None,
+                        Ok(Ok(_)) | Err(_) => {}
+                    }
+                }
+                None => self.receiver.changed().await.ok()?,
+            }
+            let port = self.authority.port;
+            let state = match &*self.receiver.borrow_and_update() {
+                None => State::Absent,
+                Some(view) => match &view.refusal {
+                    Some(refusal) => return Some(Err(status_of(refusal))),
+                    None => State::Endpoints(port_of(view, port)),
+                },
+            };
+            self.queue.extend(self.said.next(state));
+        }
+    }
+}
+
+fn port_of(view: &View, port: u16) -> Arc<EndpointSet> {
+    view.port(port).cloned().unwrap_or_default()
+}
+
+/// A stream of profiles of whatever has an address.
+struct AddressProfile {
+    receiver: watch::Receiver<Holder>,
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    last: Option<DestinationProfile>,
+}
+
+impl AddressProfile {
+    fn profile(&self, holder: &Holder) -> Result<DestinationProfile, Status> {
+        Ok(match holder {
+            Holder::Service(service) => {
+                profile::of_service(service, self.address.port(), &self.shared.domain)
+            }
+            Holder::Conflict(keys) => {
+                let names: Vec<_> = keys.iter().map(ToString::to_string).collect();
+                let ip = self.address.ip();
+                let text = format!("{ip} is claimed by several services: {}", names.join(", "));
+                return Err(Status::failed_precondition(text));
+            }
+            Holder::Pod(pod) => {
+                let inventory = Inventory::default();
+                let origin = Origin {
+                    inventory: &inventory,
+                    cluster: &self.shared.cluster,
+                    scheme: &self.shared.scheme,
+                };
+                let endpoint = endpoints::alone(origin, pod, self.address);
+                profile::of_endpoint(endpoint, profile::pod_is_opaque(pod, self.address))
+            }
+            Holder::Nobody => profile::of_endpoint(endpoints::plain(self.address), false),
+        })
+    }
+}
+
+impl Follow for AddressProfile {
+    type Item = DestinationProfile;
+
+    async fn next(&mut self) -> Option<Result<DestinationProfile, Status>> {
+        loop {
+            if self.last.is_some() {
+                self.receiver.changed().await.ok()?;
+            }
+            let holder = self.receiver.borrow_and_update().clone();
+            match self.profile(&holder) {
+                Ok(new) if self.last.as_ref() == Some(&new) => {}
+                Ok(new) => {
+                    self.last = Some(new.clone());
+                    return Some(Ok(new));
+                }
+                Err(status) => return Some(Err(status)),
+            }
+        }
+    }
+}
+
+/// A stream of profiles of a name.
+struct NameProfile {
+    receiver: watch::Receiver<Option<Arc<View>>>,
+    shared: Arc<Shared>,
+    authority: Authority,
+    last: Option<DestinationProfile>,
+}
+
+impl NameProfile {
+    fn profile(&self, view: &View) -> Result<DestinationProfile, Status> {
+        let Authority { port, hostname, .. } = &self.authority;
+        match hostname {
+            None => Ok(profile::of_service(
+                &view.service,
+                *port,
+                &self.shared.domain,
+            )),
+            Some(hostname) => profile::of_host(view, &self.authority).ok_or_else(|| {
+                Status::not_found(format!(
+                    "service {} has no host {hostname}",
+                    view.service.key
+                ))
+            }),
+        }
+    }
+}
+
+impl Follow for NameProfile {
+    type Item = DestinationProfile;
+
+    async fn next(&mut self) -> Option<Result<DestinationProfile, Status>> {
+        loop {
+            if self.last.is_some() {
+                self.receiver.changed().await.ok()?;
+            }
+            let view = self.receiver.borrow_and_update().clone();
+            let Some(view) = view else {
+                let key = &self.authority.service;
+                return Some(Err(Status::not_found(format!("service {key} is gone"))));
+            };
+            match self.profile(&view) {
+                Ok(new) if self.last.as_ref() == Some(&new) => {}
+                Ok(new) => {
+                    self.last = Some(new.clone());
+                    return Some(Ok(new));
+                }
+                Err(status) => return Some(Err(status)),
+            }
+        }
+    }
+}

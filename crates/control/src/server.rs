@@ -1,0 +1,205 @@
+//! The gRPC ports: TLS 1.3 with our own acceptor, so that the caller's identity reaches the services.
+//!
+//! Decides who may connect to which port. Knows nothing of what is served there.
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tombolo_shell::drain::Drain;
+use tombolo_shell::task::Tasks;
+use tombolo_shell::tls::{HANDSHAKE_DEADLINE, ServerStream, ServerTls};
+use tonic::transport::server::{Connected, Router, Server};
+
+use crate::discovery::board::Board;
+use crate::follow::Alive;
+use crate::identity::name::Scheme;
+
+/// Handshakes under way on one port at a time.
+const HANDSHAKES_MAX: usize = 256;
+/// Streams that one proxy may hold open: one per destination that it uses, and some.
+const STREAMS_PER_CONNECTION_MAX: u32 = 16_384;
+/// A proxy that is silent this long is asked.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// A proxy that does not answer within this is gone, and its streams with it.
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What all services of this process share.
+pub(crate) struct Shared {
+    /// The DNS domain of this cluster.
+    pub(crate) domain: String,
+    /// The name of this cluster.
+    pub(crate) cluster: String,
+    /// What identities look like.
+    pub(crate) scheme: Scheme,
+    /// The answers.
+    pub(crate) board: Board,
+    /// Ends streams.
+    pub(crate) drain: Drain,
+    /// How many streams there are.
+    pub(crate) streams: Streams,
+}
+
+/// Streams that are alive, by kind.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Streams {
+    /// `Destination.Get`
+    pub(crate) endpoints: Alive,
+    /// `Destination.GetProfile`
+    pub(crate) profiles: Alive,
+    /// `OutboundPolicies.Watch`
+    pub(crate) outbound: Alive,
+    /// `InboundServerPolicies.WatchPort`
+    pub(crate) inbound: Alive,
+}
+
+/// Who called: reaches services as an extension of the request.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    /// The identity in its certificate, verified; none if it presented none.
+    #[expect(
+        dead_code,
+        reason = "for the logs and policies of services, once they want it"
+    )]
+    pub(crate) identity: Option<Arc<str>>,
+}
+
+/// A server with the limits that every port has.
+pub(crate) fn grpc() -> Server {
+    Server::builder()
+        .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
+        .http2_keepalive_interval(Some(KEEP_ALIVE))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
+        .tcp_nodelay(true)
+}
+
+/// Serves `router` on `listener` until the drain.
+pub(crate) async fn serve(
+    name: &'static str,
+    listener: TcpListener,
+    tls: ServerTls,
+    router: Router,
+    (tasks, drain): (Tasks, Drain),
+) {
+    let (accepted, connections) = mpsc::channel(16);
+    let accepting = accept(name, listener, tls, (tasks.clone(), accepted));
+    let connections = ReceiverStream::new(connections);
+    let serving = router.serve_with_incoming_shutdown(connections, drain.clone().wait());
+    tokio::select! {
+        biased;
+        result = serving => if let Err(error) = result {
+            tracing::error!(port = name, %error, "a port ended");
+        },
+        () = accepting => {}
+    }
+}
+
+trait Wait {
+    fn wait(self) -> impl Future<Output = ()> + Send;
+}
+
+impl Wait for Drain {
+    async fn wait(self) {
+        self.started().await;
+    }
+}
+
+async fn accept(
+    name: &'static str,
+    listener: TcpListener,
+    tls: ServerTls,
+    (tasks, accepted): (Tasks, mpsc::Sender<io::Result<Connection>>),
+) {
+    let permits = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    loop {
+        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
+            return;
+        };
+        let (stream, peer) = tombolo_shell::net::accept(&listener).await;
+        let (tls, accepted) = (tls.clone(), accepted.clone());
+        tasks.spawn_one("handshake", async move {
+            match tls.accept(stream, HANDSHAKE_DEADLINE).await {
+                Ok(done) => {
+                    let connection = Connection {
+                        caller: Caller {
+                            identity: done.peer.identity,
+                        },
+                        stream: done.stream,
+                    };
+                    if accepted.send(Ok(connection)).await.is_err() {
+                        tracing::debug!(port = name, %peer, "a connection came after the end");
+                    }
+                }
+                Err(error) => {
+                    tracing::info!(port = name, %peer, error = format!("{:#}", anyhow::Error::from(error)), "handshake failed");
+                }
+            }
+            drop(permit);
+        });
+    }
+}
+
+/// A connection after its handshake.
+struct Connection {
+    stream: ServerStream<TcpStream>,
+    caller: Caller,
+}
+
+impl Connected for Connection {
+    type ConnectInfo = Caller;
+
+    fn connect_info(&self) -> Caller {
+        self.caller.clone()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        ctx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(ctx, buf)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        ctx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(ctx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, ctx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(ctx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, ctx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(ctx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        ctx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(ctx, bufs)
+    }
+}
+
+/// Listens on `ip:port`.
+pub(crate) fn listen(ip: std::net::IpAddr, port: u16) -> anyhow::Result<TcpListener> {
+    Ok(tombolo_shell::net::listen(SocketAddr::new(ip, port))?)
+}

@@ -1,0 +1,243 @@
+//! Watches: one task per kind of object and cluster, which hands over what it sees, and one that asks
+//! each cluster whether it still answers.
+//!
+//! Decides when to try again (soon) and when a watch must be opened anew. Errors are items, never the
+//! end. Knows nothing of what objects mean.
+use std::fmt::Debug;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use k8s_openapi::api::core::v1::{Namespace, Pod, Secret, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind};
+use kube::runtime::watcher::{self, Config, Event, watcher};
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
+use tombolo_shell::task::Tasks;
+
+/// First pause after an error.
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+/// Longest pause after an error: a cluster that returns is heard within this.
+const RETRY_LONGEST: Duration = Duration::from_secs(1);
+/// How often a cluster is asked whether it answers.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+/// How long it may take to answer.
+const ASK_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Only Secrets that hold the credentials of a Link.
+const SECRET_FIELDS: &str = "type=mirror.linkerd.io/remote-kubeconfig";
+
+/// What a watch hands over.
+#[derive(Debug)]
+pub(crate) enum What {
+    /// A Service came, changed or went.
+    Service(Event<Service>),
+    /// A slice did.
+    Slice(Event<EndpointSlice>),
+    /// A pod did.
+    Pod(Event<Pod>),
+    /// A namespace did.
+    Namespace(Event<Namespace>),
+    /// A Link did.
+    Link(Event<DynamicObject>),
+    /// A Secret did.
+    Secret(Event<Secret>),
+    /// A watch failed; it goes on.
+    Failed(String),
+    /// The cluster answered; its uid, if we may read that.
+    Answered(Option<String>),
+    /// The cluster did not answer.
+    Silent(String),
+}
+
+/// What a watch hands over, and from where.
+#[derive(Debug)]
+pub(crate) struct Fed {
+    /// Which cluster.
+    pub(crate) source: Source,
+    /// What.
+    pub(crate) what: What,
+}
+
+/// Which cluster something comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Source {
+    /// This one.
+    Local,
+    /// Another one, by the number of its credentials.
+    Peer(u64),
+}
+
+/// A cluster to be followed.
+#[derive(Clone)]
+pub(crate) struct Cluster {
+    /// Which.
+    pub(crate) source: Source,
+    /// How to reach it.
+    pub(crate) client: kube::Client,
+    /// Where the owner takes from.
+    pub(crate) feed: mpsc::Sender<Fed>,
+}
+
+/// The API of Links, read as loose objects: one malformed Link must not stop the watch of all.
+pub(crate) fn link_api(client: kube::Client) -> Api<DynamicObject> {
+    Api::all_with(client, &link_resource())
+}
+
+/// What Links are called.
+pub(crate) fn link_resource() -> ApiResource {
+    ApiResource::from_gvk_with_plural(
+        &GroupVersionKind::gvk("multicluster.linkerd.io", "v1alpha3", "Link"),
+        "links",
+    )
+}
+
+/// Follows a cluster for ever: watches, and asks whether it answers. When it answers again after a
+/// silence, its watches are opened anew: the old ones may hang on connections that nobody serves.
+pub(crate) async fn follow(cluster: Cluster, tasks: Tasks) {
+    loop {
+        let watches = tasks.child();
+        cluster.open(&watches);
+        cluster.ask_until_it_returns().await;
+        watches.cancel();
+        tracing::info!(source = ?cluster.source, "a cluster answers again");
+    }
+}
+
+impl Cluster {
+    fn open(&self, tasks: &Tasks) {
+        let client = || self.client.clone();
+        self.watch(
+            tasks,
+            "services",
+            Api::<Service>::all(client()),
+            What::Service,
+        );
+        self.watch(
+            tasks,
+            "slices",
+            Api::<EndpointSlice>::all(client()),
+            What::Slice,
+        );
+        self.watch(tasks, "pods", Api::<Pod>::all(client()), What::Pod);
+        if self.source == Source::Local {
+            let namespaces = Api::<Namespace>::all(client());
+            self.watch(tasks, "namespaces", namespaces, What::Namespace);
+            let secrets = Api::<Secret>::all(client());
+            let config = Config::default().fields(SECRET_FIELDS);
+            self.watch_with(tasks, "secrets", (secrets, config), What::Secret);
+            tasks.spawn(
+                "watch of links",
+                self.clone().run("links", link_watch(client()), What::Link),
+            );
+        }
+    }
+
+    fn watch<K>(&self, tasks: &Tasks, name: &'static str, api: Api<K>, wrap: fn(Event<K>) -> What)
+    where
+        K: kube::Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    {
+        self.watch_with(tasks, name, (api, Config::default()), wrap);
+    }
+
+    fn watch_with<K>(
+        &self,
+        tasks: &Tasks,
+        name: &'static str,
+        (api, config): (Api<K>, Config),
+        wrap: fn(Event<K>) -> What,
+    ) where
+        K: kube::Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    {
+        let stream = watcher(api, config).boxed();
+        tasks.spawn("watch", self.clone().run(name, stream, wrap));
+    }
+
+    async fn run<K>(
+        self,
+        name: &'static str,
+        mut stream: BoxStream<'static, watcher::Result<Event<K>>>,
+        wrap: fn(Event<K>) -> What,
+    ) where
+        K: Send + 'static,
+    {
+        let mut pause = RETRY_FIRST;
+        while let Some(item) = stream.next().await {
+            let what = match item {
+                Ok(event) => {
+                    pause = RETRY_FIRST;
+                    wrap(event)
+                }
+                Err(error) => What::Failed(format!("{name}: {}", causes(&error))),
+            };
+            let failed = matches!(what, What::Failed(_));
+            if !self.hand_over(what).await {
+                return;
+            }
+            if failed {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(RETRY_LONGEST);
+            }
+        }
+    }
+
+    /// False once nobody takes any more.
+    async fn hand_over(&self, what: What) -> bool {
+        let source = self.source;
+        self.feed.send(Fed { source, what }).await.is_ok()
+    }
+
+    async fn ask_until_it_returns(&self) {
+        let mut answering = true;
+        let mut ticks = tokio::time::interval(ASK_EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let answer = ask(&self.client).await;
+            let answers = !matches!(answer, What::Silent(_));
+            if !self.hand_over(answer).await {
+                std::future::pending::<()>().await;
+            }
+            if answers && !answering {
+                return;
+            }
+            answering = answers;
+        }
+    }
+}
+
+fn link_watch(client: kube::Client) -> BoxStream<'static, watcher::Result<Event<DynamicObject>>> {
+    watcher(link_api(client), Config::default()).boxed()
+}
+
+/// One cheap question, which also tells the uid by which a cluster is known. A refusal is an answer,
+/// unless it is our credential that is refused.
+async fn ask(client: &kube::Client) -> What {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    match tokio::time::timeout(ASK_DEADLINE, namespaces.get_metadata("kube-system")).await {
+        Err(_elapsed) => What::Silent(format!("no answer within {} s", ASK_DEADLINE.as_secs())),
+        Ok(Ok(object)) => What::Answered(object.metadata.uid),
+        Ok(Err(kube::Error::Api(status))) => match status.code {
+            401 => What::Silent("the credentials are not accepted (401)".into()),
+            403 | 404 => What::Answered(None),
+            code => What::Silent(format!("it answers {code}: {}", status.message)),
+        },
+        Ok(Err(error)) => What::Silent(causes(&error)),
+    }
+}
+
+/// An error and its causes in one line; kube's errors hold no credentials.
+pub(crate) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let more = cause.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        next = cause.source();
+    }
+    text
+}
