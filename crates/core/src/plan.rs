@@ -2,10 +2,15 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::conditions::{self, UseOfGateway};
+use crate::draft::Draft;
 use crate::link::LinkKey;
 use crate::service::{ManagedService, ManagedSlice, ServiceKey, SliceKey};
-use crate::status::{LinkStatus, Reason};
-use crate::world::Uid;
+use crate::status::{Condition, ConditionType, LinkStatus, Reason, Truth};
+use crate::world::{Uid, World};
+use crate::{federate, mirror};
+
+mod diff;
 
 /// What must be true of an object, or nothing is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,6 +114,73 @@ pub struct Plan {
 
 /// Plans over the whole world. Planning again after the plan was carried out yields no action.
 #[must_use]
-pub fn plan(_world: &crate::world::World) -> Plan {
-    Plan::default()
+pub fn plan(world: &World) -> Plan {
+    let mut draft = Draft::of(world);
+    // Federated names come first: several clusters share them, a mirror belongs to one.
+    federate::want(&mut draft);
+    mirror::want(&mut draft);
+    let actions = diff::actions(&draft);
+    let Draft {
+        roster,
+        mut statuses,
+        mut problems,
+        through_gateway,
+        ..
+    } = draft;
+    for entry in &roster.entries {
+        let use_of_gateway = if through_gateway.contains(entry.key) {
+            UseOfGateway::Some
+        } else {
+            UseOfGateway::None
+        };
+        if let Some(status) = statuses.get_mut(entry.key) {
+            problems.extend(conditions::conclude(entry, use_of_gateway, status));
+        }
+    }
+    let mut statuses: BTreeMap<_, _> = statuses
+        .into_iter()
+        .map(|(key, status)| (key.clone(), status))
+        .collect();
+    report_failures(world, &actions, &mut statuses);
+    Plan {
+        actions,
+        problems: problems.into_iter().collect(),
+        statuses,
+    }
 }
+
+/// What failed the last time and is still to be done is not done.
+fn report_failures(
+    world: &World,
+    actions: &[Action],
+    statuses: &mut BTreeMap<LinkKey, LinkStatus>,
+) {
+    let due = actions.iter().map(Action::service);
+    let failures: BTreeMap<_, _> = due
+        .filter_map(|key| world.failures.get_key_value(key))
+        .collect();
+    if failures.is_empty() {
+        return;
+    }
+    let lists = statuses
+        .values_mut()
+        .flat_map(|status| [&mut status.mirrors, &mut status.federated]);
+    for status in lists.flatten() {
+        let Some(why) = status.local.as_ref().and_then(|local| failures.get(local)) else {
+            continue;
+        };
+        let (kind, truth, reason) = (ConditionType::Mirrored, Truth::False, Reason::Error);
+        status.conditions = vec![Condition {
+            kind,
+            truth,
+            reason,
+            message: (*why).clone(),
+        }];
+        status.local = None;
+    }
+}
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod text;

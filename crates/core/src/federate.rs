@@ -1,0 +1,382 @@
+//! Federated services: the union of all members of one name and namespace, this cluster's own
+//! included. Claims names in the draft and says per member what became of it.
+//!
+//! The first member decides labels, annotations and ports: the local one if there is one, else that of
+//! the oldest Link. Each cluster joins once, however many Links lead to it.
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::copy;
+use crate::draft::{Draft, List, Obstacle, Wanted, derived, mirrored, unusable};
+use crate::keys::{
+    FEDERATED, FEDERATED_KNOWN, LOCAL_DISCOVERY, MIRRORED_SERVICE, REMOTE_DISCOVERY,
+};
+use crate::link::{Link, LinkKey};
+use crate::mirror::{is_derived, put, unknown_mode};
+use crate::name::ServiceName;
+use crate::plan::{About, Problem};
+use crate::roster::Standing;
+use crate::selector::{Exclusions, Selector};
+use crate::service::{
+    Labels, ManagedService, Protocol, Service, ServiceKey, ServiceKind, ServicePort,
+};
+use crate::status::{Condition, ConditionType, Reason, Truth};
+use crate::world::{ClusterUid, LocalService};
+
+/// What follows the name of the members.
+const SUFFIX: &str = "federated";
+
+/// One who wants to be, or is, a member.
+#[derive(Clone, Copy)]
+enum Member<'w> {
+    /// This cluster's own Service.
+    Local(&'w Service),
+    /// A Service of the cluster behind the Link of that rank.
+    Remote(usize, &'w Link, &'w Service),
+    /// A membership of a cluster that cannot be asked, so it stays.
+    Held(usize, &'w str),
+}
+
+impl Member<'_> {
+    /// Who decides comes first.
+    const fn precedence(&self) -> (u8, usize) {
+        match self {
+            Member::Local(_) => (0, 0),
+            Member::Remote(rank, ..) | Member::Held(rank, _) => (1, *rank),
+        }
+    }
+}
+
+/// Wants every federated service.
+pub(crate) fn want(draft: &mut Draft<'_>) {
+    let mut groups = BTreeMap::new();
+    gather_local(draft, &mut groups);
+    gather_remote(draft, &mut groups);
+    gather_held(draft, &mut groups);
+    for (base, mut candidates) in groups {
+        candidates.sort_by_key(Member::precedence);
+        want_one(draft, &base, candidates);
+    }
+}
+
+type Groups<'w> = BTreeMap<ServiceKey, Vec<Member<'w>>>;
+
+fn gather_local<'w>(draft: &mut Draft<'w>, groups: &mut Groups<'w>) {
+    let world = draft.world;
+    for (key, local) in &world.local.services {
+        let LocalService::Foreign(service) = local else {
+            continue;
+        };
+        match wish(&world.settings.federated_selector, service) {
+            Ok(Wish::Join) => {
+                groups
+                    .entry(key.clone())
+                    .or_default()
+                    .push(Member::Local(service));
+            }
+            Ok(Wish::None) => {}
+            Err(obstacle) => refuse(draft, key, Member::Local(service), &obstacle),
+        }
+    }
+}
+
+fn gather_remote<'w>(draft: &mut Draft<'w>, groups: &mut Groups<'w>) {
+    for rank in 0..draft.roster.entries.len() {
+        let Standing::Active(link, exports) = draft.roster.entries[rank].standing else {
+            continue;
+        };
+        for (key, export) in &exports.services {
+            let member = Member::Remote(rank, link, &export.service);
+            match wish(&link.federated_selector, &export.service) {
+                Ok(Wish::Join) => groups.entry(key.clone()).or_default().push(member),
+                Ok(Wish::None) => {}
+                Err(obstacle) => refuse(draft, key, member, &obstacle),
+            }
+        }
+    }
+}
+
+/// Memberships of clusters that cannot be asked are known only from what is written here.
+fn gather_held<'w>(draft: &Draft<'w>, groups: &mut Groups<'w>) {
+    for (key, local) in &draft.world.local.services {
+        let LocalService::Ours { managed, .. } = local else {
+            continue;
+        };
+        let Some(list) = managed.annotations.get(REMOTE_DISCOVERY) else {
+            continue;
+        };
+        let name = key
+            .name
+            .as_str()
+            .strip_suffix(SUFFIX)
+            .and_then(|n| n.strip_suffix('-'));
+        let Some(name) = name.and_then(|n| ServiceName::parse(n).ok()) else {
+            continue;
+        };
+        let members = list.split(',').filter_map(|member| member.split_once('@'));
+        let held = members
+            .filter(|(member, cluster)| *member == name.as_str() && draft.roster.holds(cluster));
+        let held: Vec<_> = held
+            .map(|(_, cluster)| {
+                Member::Held(draft.roster.rank(cluster).unwrap_or(usize::MAX), cluster)
+            })
+            .collect();
+        if !held.is_empty() {
+            let base = ServiceKey {
+                namespace: key.namespace.clone(),
+                name,
+            };
+            groups.entry(base).or_default().extend(held);
+        }
+    }
+}
+
+enum Wish {
+    Join,
+    None,
+}
+
+fn wish(selector: &Selector, service: &Service) -> Result<Wish, Obstacle> {
+    if is_derived(service) || selector.is_nothing() {
+        return Ok(Wish::None);
+    }
+    if selector.matches(&service.labels) {
+        return Ok(Wish::Join);
+    }
+    match unknown_mode(&service.labels, FEDERATED, &FEDERATED_KNOWN) {
+        Some(obstacle) => Err(obstacle),
+        None => Ok(Wish::None),
+    }
+}
+
+fn want_one<'w>(draft: &mut Draft<'w>, base: &ServiceKey, candidates: Vec<Member<'w>>) {
+    let mut seen = BTreeMap::new();
+    let mut members = Vec::with_capacity(candidates.len());
+    for candidate in candidates {
+        match admit(draft, candidate, &mut seen) {
+            Ok(()) => members.push(candidate),
+            Err(obstacle) => refuse(draft, base, candidate, &obstacle),
+        }
+    }
+    let Some(&first) = members.first() else {
+        return;
+    };
+    let claim = derived(base, SUFFIX).and_then(|key| match draft.obstacle(&key) {
+        Some(obstacle) => Err(obstacle),
+        None => Ok(key),
+    });
+    let local = match claim {
+        Ok(key) => key,
+        Err(obstacle) => {
+            for member in members {
+                refuse(draft, base, member, &obstacle);
+            }
+            return;
+        }
+    };
+    let service = build(draft, base, &local, first, &members);
+    for member in members {
+        report(draft, base, &local, member, &service.ports);
+    }
+    let of = format!("the federated service of {base}");
+    draft.wanted.insert(
+        local,
+        Wanted {
+            of,
+            service,
+            slices: Vec::new(),
+        },
+    );
+}
+
+/// Whether a candidate may join: once per cluster, and only with an address of its own. `seen` says by
+/// whom each cluster is in.
+fn admit<'w>(
+    draft: &Draft<'w>,
+    candidate: Member<'w>,
+    seen: &mut BTreeMap<&'w ClusterUid, Option<&'w LinkKey>>,
+) -> Result<(), Obstacle> {
+    let (uid, link) = match candidate {
+        Member::Local(service) => {
+            check(service)?;
+            (draft.world.local.uid.as_ref(), None)
+        }
+        Member::Remote(rank, _, service) => {
+            check(service)?;
+            let entry = &draft.roster.entries[rank];
+            (entry.view.remote.uid(), Some(entry.key))
+        }
+        // What cannot be asked keeps what it has.
+        Member::Held(rank, _) => {
+            let entry = draft.roster.entries.get(rank);
+            if let Some((uid, key)) = entry.and_then(|e| Some((e.view.remote.uid()?, e.key))) {
+                seen.entry(uid).or_insert(Some(key));
+            }
+            return Ok(());
+        }
+    };
+    let Some(uid) = uid else { return Ok(()) };
+    let message = match seen.entry(uid) {
+        Entry::Vacant(vacant) => {
+            vacant.insert(link);
+            return Ok(());
+        }
+        Entry::Occupied(other) => match other.get() {
+            Some(other) => format!("its cluster is a member already, through Link {other}"),
+            None => "its cluster is this very one".to_owned(),
+        },
+    };
+    Err(Obstacle::new(Reason::DuplicateCluster, message))
+}
+
+fn check(service: &Service) -> Result<(), Obstacle> {
+    if service.kind == ServiceKind::Headless {
+        let message = "Headless service cannot join federated service";
+        return Err(Obstacle::new(Reason::InvalidService, message));
+    }
+    unusable(service).map_or(Ok(()), Err)
+}
+
+fn build<'w>(
+    draft: &Draft<'w>,
+    base: &ServiceKey,
+    local: &ServiceKey,
+    first: Member<'w>,
+    members: &[Member<'w>],
+) -> ManagedService {
+    let settings = &draft.world.settings;
+    let mut service = match first {
+        Member::Local(service) => copied(
+            service,
+            &settings.excluded_labels,
+            &settings.excluded_annotations,
+        ),
+        Member::Remote(_, link, service) => {
+            copied(service, &link.excluded_labels, &link.excluded_annotations)
+        }
+        // Whoever decides cannot be asked: what it decided holds.
+        Member::Held(..) => match draft.world.local.services.get(local) {
+            Some(LocalService::Ours { managed, .. }) => managed.clone(),
+            Some(LocalService::Foreign(_)) | None => ManagedService::default(),
+        },
+    };
+    put(&mut service.labels, MIRRORED_SERVICE, "true");
+    discovery(&mut service.annotations, base, members);
+    service
+}
+
+fn copied(service: &Service, labels: &Exclusions, annotations: &Exclusions) -> ManagedService {
+    ManagedService {
+        labels: copy::labels(&service.labels, labels),
+        annotations: copy::annotations(&service.annotations, annotations),
+        ports: service.ports.clone(),
+    }
+}
+
+fn discovery(annotations: &mut Labels, base: &ServiceKey, members: &[Member<'_>]) {
+    annotations.remove(LOCAL_DISCOVERY);
+    annotations.remove(REMOTE_DISCOVERY);
+    let mut remote = BTreeSet::new();
+    for member in members {
+        match member {
+            Member::Local(_) => put(annotations, LOCAL_DISCOVERY, base.name.as_str()),
+            Member::Remote(_, link, _) => {
+                remote.insert(format!("{}@{}", base.name, link.target));
+            }
+            Member::Held(_, cluster) => {
+                remote.insert(format!("{}@{cluster}", base.name));
+            }
+        }
+    }
+    if !remote.is_empty() {
+        let list: Vec<_> = remote.into_iter().collect();
+        put(annotations, REMOTE_DISCOVERY, &list.join(","));
+    }
+}
+
+fn report(
+    draft: &mut Draft<'_>,
+    base: &ServiceKey,
+    local: &ServiceKey,
+    member: Member<'_>,
+    ports: &[ServicePort],
+) {
+    let (rank, message) = match member {
+        // No Link speaks for the local member.
+        Member::Local(_) => return,
+        Member::Remote(rank, ..) => (rank, ""),
+        Member::Held(rank, _) => (rank, "kept as it was"),
+    };
+    let Some(key) = draft.roster.entries.get(rank).map(|entry| entry.key) else {
+        return;
+    };
+    let mut status = mirrored(base.clone(), local.clone(), message);
+    if let Member::Remote(_, _, service) = member
+        && let Some(message) = port_conflict(ports, &service.ports)
+    {
+        let (kind, truth, reason) = (
+            ConditionType::PortsAgree,
+            Truth::False,
+            Reason::PortConflict,
+        );
+        status.conditions.push(Condition {
+            kind,
+            truth,
+            reason,
+            message,
+        });
+    }
+    draft.report(key, List::Federated, status);
+}
+
+/// How a member's ports differ from those of the federated service. Where they lead is each cluster's
+/// own affair.
+fn port_conflict(decided: &[ServicePort], member: &[ServicePort]) -> Option<String> {
+    let by_number = |ports: &[ServicePort]| -> BTreeMap<(u16, Protocol), Option<String>> {
+        ports
+            .iter()
+            .map(|p| ((p.port, p.protocol), p.name.clone()))
+            .collect()
+    };
+    let (decided, member) = (by_number(decided), by_number(member));
+    let quoted = |name: &Option<String>| match name {
+        Some(name) => format!("named {name:?}"),
+        None => "unnamed".to_owned(),
+    };
+    let mut conflicts = Vec::new();
+    for ((port, protocol), name) in &decided {
+        match member.get(&(*port, *protocol)) {
+            None => conflicts.push(format!("port {port}/{protocol} is missing")),
+            Some(other) if other != name => conflicts.push(format!(
+                "port {port}/{protocol} is {}, not {}",
+                quoted(other),
+                quoted(name)
+            )),
+            Some(_) => {}
+        }
+    }
+    let extra = member.keys().filter(|port| !decided.contains_key(port));
+    conflicts.extend(extra.map(|(port, protocol)| format!("port {port}/{protocol} is left out")));
+    (!conflicts.is_empty()).then(|| conflicts.join(", "))
+}
+
+fn refuse(draft: &mut Draft<'_>, base: &ServiceKey, member: Member<'_>, obstacle: &Obstacle) {
+    match member {
+        Member::Remote(rank, ..) => {
+            let key = draft.roster.entries[rank].key;
+            draft.refuse(key, List::Federated, base, obstacle.clone());
+        }
+        // A Service whose namespace is on its way out needs no advice.
+        Member::Local(_) if obstacle.reason == Reason::MissingNamespace => {}
+        Member::Local(_) => {
+            let message = format!("Skipped joining federated service: {}", obstacle.message);
+            let (about, reason) = (About::Service(base.clone()), obstacle.reason);
+            draft.problems.insert(Problem {
+                about,
+                reason,
+                message,
+            });
+        }
+        Member::Held(..) => {}
+    }
+}

@@ -1,0 +1,38 @@
+//! Tables (one world, one plan) and laws (any world).
+mod federated;
+mod gateway;
+mod laws;
+mod refusals;
+mod scale;
+
+use super::text::{after, carry_out, render, world};
+use super::{Action, Plan, plan};
+
+/// The plan of a world, as text.
+fn planned(text: &str) -> String {
+    settles(world(text))
+}
+
+/// The plan of the world of `now`, where the one of `before` has settled.
+fn replanned(before: &str, now: &str) -> String {
+    settles(after(before, now))
+}
+
+/// Every table checks the first law too: once carried out, nothing is left to do.
+fn settles(mut world: super::World) -> String {
+    let first = plan(&world);
+    carry_out(&mut world, &first);
+    let second = plan(&world);
+    assert_eq!(
+        second.actions,
+        Vec::<Action>::new(),
+        "the plan does not settle"
+    );
+    if world.failures.is_empty() {
+        let Plan {
+            statuses, problems, ..
+        } = second;
+        assert_eq!((&first.statuses, &first.problems), (&statuses, &problems));
+    }
+    render(&first)
+}
