@@ -167,7 +167,8 @@ impl Latency {
     /// The latency now, in microseconds.
     #[must_use]
     pub fn at(self, now_ms: u32) -> u32 {
-        let age = now_ms.saturating_sub(self.at_ms);
+        let age = now_ms.wrapping_sub(self.at_ms);
+        let age = if age > u32::MAX / 2 { 0 } else { age };
         let halved = self
             .average_us
             .checked_shr(age / LATENCY_HALF_LIFE_MS)

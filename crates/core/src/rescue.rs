@@ -2,15 +2,12 @@
 //!
 //! Never twice what must not be: a request that is not idempotent runs again only if not one byte of
 //! it was written, or the peer says that it did not process it. What a frozen host holds in its
-//! socket buffer it executes after the thaw.
+//! socket buffer it executes after the thaw. Attempts are bounded, age is not: a late success beats a
+//! failure.
 use std::fmt;
-use std::time::Duration;
 
 /// How often one request is sent at most.
 pub const ATTEMPTS_MAX: u32 = 4;
-/// No attempt begins later than this after the request arrived: detection and rescues must fit in
-/// one second.
-pub const RESCUE_WITHIN: Duration = Duration::from_millis(850);
 
 /// How far the failed attempt got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,8 +62,6 @@ pub struct Failed {
     pub body: Replay,
     /// How many times the request has been sent, this attempt included.
     pub attempts: u32,
-    /// Since the request arrived.
-    pub elapsed: Duration,
 }
 
 /// Why a request may not run again.
@@ -80,8 +75,6 @@ pub enum Refusal {
     BodyTooLarge,
     /// It has been tried often enough.
     Attempts,
-    /// It took too long already.
-    TooLate,
     /// Too many requests are being rescued.
     Budget,
 }
@@ -93,7 +86,6 @@ impl fmt::Display for Refusal {
             Self::Answering => "its response had begun",
             Self::BodyTooLarge => "its body is too large to be kept for a second attempt",
             Self::Attempts => "it was tried often enough",
-            Self::TooLate => "it took too long already",
             Self::Budget => "too many requests are being rescued",
         })
     }
@@ -114,9 +106,6 @@ pub fn may_run_again(failed: &Failed) -> Result<(), Refusal> {
     }
     if failed.attempts >= ATTEMPTS_MAX {
         return Err(Refusal::Attempts);
-    }
-    if failed.elapsed > RESCUE_WITHIN {
-        return Err(Refusal::TooLate);
     }
     Ok(())
 }
@@ -167,13 +156,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn failed(kind: Kind, progress: Progress) -> Failed {
-        let (body, attempts, elapsed) = (Replay::Complete, 1, Duration::from_millis(250));
         Failed {
             kind,
             progress,
-            body,
-            attempts,
-            elapsed,
+            body: Replay::Complete,
+            attempts: 1,
         }
     }
 
@@ -211,11 +198,6 @@ mod tests {
             ..base
         };
         assert_eq!(may_run_again(&often), Err(Refusal::Attempts));
-        let late = Failed {
-            elapsed: Duration::from_secs(1),
-            ..base
-        };
-        assert_eq!(may_run_again(&late), Err(Refusal::TooLate));
     }
 
     #[test]
@@ -230,9 +212,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn sent_and_not_idempotent_never_runs_again(attempts: u32, ms in 0_u64..10_000) {
-            let elapsed = Duration::from_millis(ms);
-            let failed = Failed { attempts, elapsed, ..failed(Kind::Once, Progress::Sent) };
+        fn sent_and_not_idempotent_never_runs_again(attempts: u32, lost: bool) {
+            let body = if lost { Replay::Lost } else { Replay::Complete };
+            let failed = Failed { attempts, body, ..failed(Kind::Once, Progress::Sent) };
             prop_assert!(may_run_again(&failed).is_err());
         }
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 
-use crate::outbound::Reply;
+use crate::outbound::{Replay, Reply};
 
 /// A request's or a response's body.
 #[derive(Debug, Default)]
@@ -25,6 +25,8 @@ pub enum Body {
     H2(H2Body),
     /// A response that `outbound` still receives: it holds the place of its request on the path.
     Reply(Reply),
+    /// A request's body of which `outbound` keeps what it sent, for a second attempt.
+    Kept(Box<Replay>),
 }
 
 /// A body that has arrived completely.
@@ -76,7 +78,10 @@ impl Body {
             return Self::Empty;
         }
         let data = Some(data).filter(|data| !data.is_empty());
-        Self::Whole(Whole { data, trailers: trailers.map(Box::new) })
+        Self::Whole(Whole {
+            data,
+            trailers: trailers.map(Box::new),
+        })
     }
 }
 
@@ -84,7 +89,11 @@ impl H2Body {
     /// Reads from `stream`, and gives back its flow-control window as the data is taken.
     #[must_use]
     pub fn new(stream: h2::RecvStream) -> Self {
-        let state = if stream.is_end_stream() { H2State::Done } else { H2State::Data };
+        let state = if stream.is_end_stream() {
+            H2State::Done
+        } else {
+            H2State::Data
+        };
         Self { stream, state }
     }
 
@@ -128,13 +137,21 @@ impl H2Body {
 
 impl From<hyper::body::Incoming> for Body {
     fn from(incoming: hyper::body::Incoming) -> Self {
-        if http_body::Body::is_end_stream(&incoming) { Self::Empty } else { Self::Hyper(incoming) }
+        if http_body::Body::is_end_stream(&incoming) {
+            Self::Empty
+        } else {
+            Self::Hyper(incoming)
+        }
     }
 }
 
 impl From<h2::RecvStream> for Body {
     fn from(stream: h2::RecvStream) -> Self {
-        if stream.is_end_stream() { Self::Empty } else { Self::H2(H2Body::new(stream)) }
+        if stream.is_end_stream() {
+            Self::Empty
+        } else {
+            Self::H2(H2Body::new(stream))
+        }
     }
 }
 
@@ -152,10 +169,11 @@ impl http_body::Body for Body {
             Self::Hyper(incoming) => Pin::new(incoming)
                 .poll_frame(cx)
                 .map(|frame| frame.map(|frame| frame.map_err(BodyError::Hyper))),
-            Self::H2(body) => {
-                body.poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(BodyError::H2)))
-            }
+            Self::H2(body) => body
+                .poll_frame(cx)
+                .map(|frame| frame.map(|frame| frame.map_err(BodyError::H2))),
             Self::Reply(reply) => reply.poll_frame(cx),
+            Self::Kept(replay) => replay.poll_piece(cx),
         }
     }
 
@@ -166,6 +184,7 @@ impl http_body::Body for Body {
             Self::Hyper(incoming) => incoming.is_end_stream(),
             Self::H2(body) => body.is_end_stream(),
             Self::Reply(reply) => reply.is_end_stream(),
+            Self::Kept(replay) => replay.is_end_stream(),
         }
     }
 
@@ -176,6 +195,7 @@ impl http_body::Body for Body {
                 SizeHint::with_exact(whole.data.as_ref().map_or(0, Bytes::len) as u64)
             }
             Self::Hyper(incoming) => incoming.size_hint(),
+            Self::Kept(replay) => replay.size_hint(),
             Self::Whole(_) | Self::H2(_) | Self::Reply(_) => SizeHint::default(),
         }
     }
@@ -184,6 +204,10 @@ impl http_body::Body for Body {
 impl Whole {
     fn next(&mut self) -> Option<Frame<Bytes>> {
         let data = self.data.take().map(Frame::data);
-        data.or_else(|| self.trailers.take().map(|trailers| Frame::trailers(*trailers)))
+        data.or_else(|| {
+            self.trailers
+                .take()
+                .map(|trailers| Frame::trailers(*trailers))
+        })
     }
 }

@@ -9,15 +9,39 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tombolo_core::limits;
+use tombolo_shell::task::Tasks;
 
 use crate::body::Body;
 use crate::endpoint::Destination;
 
+pub use cluster::{ClusterReport, Outcome};
+pub use replay::Replay;
 pub use reply::Reply;
+pub use respond::{PROXY_ERROR, UNSENT};
 
+use balancer::Balancers;
+use forward::{Admitted, forward};
+use shared::Shared;
+
+mod attempt;
+mod balancer;
+mod cluster;
+mod connect;
+mod drive;
+mod forward;
+mod meter;
+mod path;
+mod pick;
+mod plain;
+mod replay;
 mod reply;
+mod respond;
+mod shared;
+mod template;
 
 /// What a meshed connection is made to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -45,26 +69,25 @@ pub trait Connector: Send + Sync + 'static {
 /// The way out: one per process (or per worker), shared by listeners and gateway.
 #[derive(Clone)]
 pub struct Outbound {
-    connector: Arc<dyn Connector>,
-}
-
-impl std::fmt::Debug for Outbound {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Outbound").finish_non_exhaustive()
-    }
+    shared: Arc<Shared>,
+    balancers: Arc<Balancers>,
 }
 
 impl Outbound {
-    /// An outbound that meets its peers through `connector`.
+    /// An outbound that meets its peers through `connector`, and runs its connections below `tasks`.
     #[must_use]
-    pub fn new(connector: Arc<dyn Connector>) -> Self {
-        Self { connector }
+    pub fn new(connector: Arc<dyn Connector>, tasks: Tasks) -> Self {
+        let shared = Arc::new(Shared::new(connector, tasks));
+        Self {
+            shared,
+            balancers: Arc::new(Balancers::new()),
+        }
     }
 
     /// Follows the destination's endpoints from now on and opens connections to them, so that the
     /// first request finds them warm. `call` does the same; calling this twice costs nothing.
     pub fn warm(&self, destination: &Arc<Destination>) {
-        tracing::trace!(name = %destination.name, connector = ?Arc::as_ptr(&self.connector), "warm");
+        self.balancers.of(&self.shared, destination);
     }
 
     /// Sends `request` to an endpoint of `destination` and brings back the response. Never fails:
@@ -79,7 +102,30 @@ impl Outbound {
         destination: &Arc<Destination>,
         request: http::Request<Body>,
     ) -> http::Response<Body> {
-        std::future::ready((destination, request)).await;
-        http::Response::new(Body::Empty)
+        let admitted = Admitted::new(&self.shared, limits::OUTBOUND_IN_FLIGHT_MAX);
+        let _admitted = match admitted {
+            Ok(admitted) => admitted,
+            Err(failure) => return failure.response(&destination.name, false),
+        };
+        let balancer = self.balancers.of(&self.shared, destination);
+        forward(&self.shared, &balancer, request).await
+    }
+
+    /// Every cluster that was ever met: its verdict, why, and how attempts ended; sorted by name.
+    #[must_use]
+    pub fn clusters(&self) -> Vec<ClusterReport> {
+        self.shared.reports()
+    }
+
+    /// How many requests have arrived, ever.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.shared.requests.load(Relaxed)
+    }
+}
+
+impl std::fmt::Debug for Outbound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Outbound").finish_non_exhaustive()
     }
 }
