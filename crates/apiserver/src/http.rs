@@ -1,0 +1,83 @@
+//! The Kubernetes API over HTTP, as a tower service: connections, TLS and addresses are [`crate::serve`]'s.
+//!
+//! One request is: who asks ([`crate::auth`]), what is asked ([`route`]), may he ([`crate::rbac`]), and only then its
+//! body is read and the store, a review or a document answers. Every refusal is a `Status`. Start at [`ApiService`].
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response};
+
+use crate::auth::User;
+
+mod access;
+mod body;
+mod call;
+mod documents;
+mod guard;
+mod logs;
+mod negotiate;
+mod objects;
+mod query;
+mod respond;
+mod reviews;
+mod route;
+mod scale;
+mod server;
+mod subresources;
+mod tokens;
+mod watch;
+
+pub use body::Body;
+pub use logs::Kubelets;
+pub(crate) use reviews::{Namespaced, REVIEWS, Review};
+pub use server::{ApiServer, Parts};
+
+/// The API as one user, or one connection, sees it. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ApiService {
+    server: Arc<ApiServer>,
+    certificate: Option<Arc<User>>,
+}
+
+impl ApiService {
+    /// Serves a connection whose client certificate, if any, has been verified to be this user's.
+    pub fn new(server: Arc<ApiServer>, certificate: Option<User>) -> Self {
+        Self { server, certificate: certificate.map(Arc::new) }
+    }
+}
+
+impl<B> tower::Service<Request<B>> for ApiService
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _ctx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let Self { server, certificate } = self.clone();
+        let (parts, body) = request.into_parts();
+        Box::pin(async move {
+            let response = match access::admit(server, certificate.as_deref(), parts) {
+                Ok(call) => match body::read(body, call.wants_body()).await {
+                    Ok(bytes) => call.answer(bytes).await,
+                    Err(error) => respond::status(&error),
+                },
+                Err(error) => respond::status(&error),
+            };
+            Ok(response)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,225 @@
+//! One admitted request: sends it to the part that answers it, within the bounds of what runs at once.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Response;
+use http::header::{CONTENT_TYPE, USER_AGENT};
+use http::request::Parts;
+use serde_json::Value;
+
+use super::access::{method_not_allowed, no_such_resource};
+use super::body::{self, Body, Wants};
+use super::negotiate::Accept;
+use super::query::Query;
+use super::route::Route;
+use super::server::ApiServer;
+use super::{documents, logs, objects, respond, reviews, subresources, watch};
+use crate::auth::User;
+use crate::db::{DryRun, FieldValidation, Force, Target, WriteOptions};
+use crate::error::StatusError;
+use crate::rbac::Attributes;
+use crate::registry::Resource;
+
+/// An admitted request.
+pub(super) struct Call {
+    pub(super) server: Arc<ApiServer>,
+    pub(super) user: User,
+    pub(super) route: Route,
+    pub(super) query: Query,
+    pub(super) accept: Accept,
+    pub(super) parts: Parts,
+}
+
+/// What a handler gives.
+pub(super) type Answer = Result<Response<Body>, StatusError>;
+
+impl Call {
+    pub(super) fn wants_body(&self) -> Wants {
+        match self.route.attributes.verb.as_str() {
+            "create" | "update" | "patch" | "delete" | "deletecollection" => Wants::Body,
+            _ => Wants::Nothing,
+        }
+    }
+
+    /// Answers; a refusal is an answer.
+    pub(super) async fn answer(self, bytes: Bytes) -> Response<Body> {
+        match self.dispatch(bytes).await {
+            Ok(response) => response,
+            Err(error) => respond::status(&error),
+        }
+    }
+
+    async fn dispatch(&self, bytes: Bytes) -> Answer {
+        let Attributes {
+            verb,
+            resource,
+            subresource,
+            ..
+        } = &self.route.attributes;
+        if resource.is_empty() {
+            return documents::answer(self);
+        }
+        let long = verb == "watch" || subresource == "log";
+        let bound = if long {
+            &self.server.watches
+        } else {
+            &self.server.requests
+        };
+        let permit = Arc::clone(bound)
+            .try_acquire_owned()
+            .map_err(|_full| too_many())?;
+        if reviews::is_review(&self.route.attributes) {
+            return reviews::answer(self, &bytes);
+        }
+        let res = self.resource()?;
+        match (verb.as_str(), subresource.as_str()) {
+            ("watch", "") => watch::answer(self, &res, permit),
+            ("get", "log") => logs::answer(self, &res, permit).await,
+            (_, "") => objects::answer(self, &res, &bytes).await,
+            _ => subresources::answer(self, &res, &bytes).await,
+        }
+    }
+
+    /// The resource that the path names, asked for where its scope allows.
+    fn resource(&self) -> Result<Arc<Resource>, StatusError> {
+        let Attributes {
+            group,
+            version,
+            resource,
+            namespace,
+            name,
+            verb,
+            ..
+        } = &self.route.attributes;
+        let registry = self.server.db.registry();
+        let res = registry
+            .find(group, version, resource)
+            .ok_or_else(no_such_resource)?;
+        let in_namespace = namespace.is_some() && !(group.is_empty() && resource == "namespaces");
+        let misplaced = if res.is_namespaced() {
+            namespace.is_none() && (!name.is_empty() || verb == "create")
+        } else {
+            in_namespace
+        };
+        if misplaced {
+            return Err(if verb == "create" {
+                method_not_allowed()
+            } else {
+                no_such_resource()
+            });
+        }
+        Ok(res)
+    }
+
+    /// The namespace, for the store: none for cluster-scoped resources.
+    pub(super) fn namespace<'a>(&'a self, res: &Resource) -> Option<&'a str> {
+        if res.is_namespaced() {
+            self.route.attributes.namespace.as_deref()
+        } else {
+            None
+        }
+    }
+
+    /// The object that the path names.
+    pub(super) fn target<'a>(&'a self, res: &'a Arc<Resource>) -> Target<'a> {
+        Target::new(res, self.namespace(res), &self.route.attributes.name)
+    }
+
+    pub(super) fn content_type(&self) -> &str {
+        let header = self.parts.headers.get(CONTENT_TYPE);
+        header
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    }
+
+    /// The body's value, in the syntax that it claims.
+    pub(super) fn value(&self, bytes: &[u8]) -> Result<Value, StatusError> {
+        body::parse(bytes, body::syntax(self.content_type())?)
+    }
+
+    /// `fieldManager`, `dryRun`, `force` and `fieldValidation`.
+    pub(super) fn write_options(&self) -> Result<WriteOptions, StatusError> {
+        let manager = self
+            .query
+            .text("fieldManager")
+            .unwrap_or_else(|| self.agent());
+        if manager.len() > 128 || !manager.chars().all(|c| !c.is_control()) {
+            return Err(StatusError::new(
+                422,
+                "Invalid",
+                "fieldManager: Invalid value: must be at most 128 printable characters",
+            ));
+        }
+        let validation = match self.query.text("fieldValidation") {
+            None | Some("Warn") => FieldValidation::Warn,
+            Some("Ignore") => FieldValidation::Ignore,
+            Some("Strict") => FieldValidation::Strict,
+            Some(other) => {
+                return Err(StatusError::new(
+                    422,
+                    "Invalid",
+                    format!(
+                        "fieldValidation: Unsupported value: {other:?}: supported values: \"Ignore\", \"Strict\", \"Warn\""
+                    ),
+                ));
+            }
+        };
+        Ok(WriteOptions {
+            field_manager: Some(manager.to_owned()),
+            user: self.user.name.clone(),
+            dry_run: self.dry_run()?,
+            force: if self.query.is_true("force") {
+                Force::Yes
+            } else {
+                Force::No
+            },
+            validation,
+        })
+    }
+
+    pub(super) fn dry_run(&self) -> Result<DryRun, StatusError> {
+        match self.query.all("dryRun").find(|value| !value.is_empty()) {
+            None => Ok(DryRun::No),
+            Some("All") => Ok(DryRun::All),
+            Some(other) => Err(unsupported_dry_run(other)),
+        }
+    }
+
+    /// The program that asks: the manager of fields if it names none.
+    fn agent(&self) -> &str {
+        let header = self
+            .parts
+            .headers
+            .get(USER_AGENT)
+            .and_then(|value| value.to_str().ok());
+        let agent = header
+            .unwrap_or_default()
+            .split('/')
+            .next()
+            .unwrap_or_default();
+        match agent.char_indices().nth(128) {
+            _ if agent.is_empty() => "unknown",
+            Some((end, _)) => &agent[..end],
+            None => agent,
+        }
+    }
+}
+
+pub(super) fn unsupported_dry_run(value: &str) -> StatusError {
+    StatusError::new(
+        422,
+        "Invalid",
+        format!("dryRun: Unsupported value: {value:?}: supported values: \"All\""),
+    )
+}
+
+fn too_many() -> StatusError {
+    let mut error = StatusError::new(
+        429,
+        "TooManyRequests",
+        "Too many requests, please try again later.",
+    );
+    error.retry_after = Some(1);
+    error
+}

@@ -1,0 +1,78 @@
+//! What a method and a path ask for, in Kubernetes' terms. Pure; whether the resource exists is not asked here.
+
+use http::Method;
+
+use super::query::{Plus, Query, decode};
+use crate::rbac::Attributes;
+
+/// A request, taken apart.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Route {
+    /// Verb, group, version, resource, subresource, namespace and name; or only verb and path.
+    pub(super) attributes: Attributes,
+}
+
+/// Takes a request apart; nothing if the path has more parts than any resource's.
+pub(super) fn route(method: &Method, path: &str, query: &Query) -> Option<Route> {
+    let parts: Vec<String> = path
+        .split('/')
+        .filter(|part| !part.is_empty())
+        .map(|part| decode(part, Plus::IsItself))
+        .collect();
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    let (group, version, rest) = match parts.as_slice() {
+        ["api", version, rest @ ..] if !rest.is_empty() => ("", *version, rest),
+        ["apis", group, version, rest @ ..] if !rest.is_empty() => (*group, *version, rest),
+        _ => return Some(plain(method, path)),
+    };
+    let mut attributes = Attributes {
+        group: group.to_owned(),
+        version: version.to_owned(),
+        ..Attributes::default()
+    };
+    let rest = match rest {
+        // These two belong to the namespace itself; anything else below it is a resource in it.
+        ["namespaces", name, tail @ ..] => {
+            attributes.namespace = Some((*name).to_owned());
+            match tail {
+                [] | ["status" | "finalize"] => rest,
+                other => other,
+            }
+        }
+        other => other,
+    };
+    let (resource, name, subresource) = match rest {
+        [resource] => (*resource, "", ""),
+        [resource, name] => (*resource, *name, ""),
+        [resource, name, subresource] => (*resource, *name, *subresource),
+        _ => return None,
+    };
+    resource.clone_into(&mut attributes.resource);
+    name.clone_into(&mut attributes.name);
+    subresource.clone_into(&mut attributes.subresource);
+    attributes.verb = verb(method, name, query).to_owned();
+    Some(Route { attributes })
+}
+
+fn plain(method: &Method, path: &str) -> Route {
+    let attributes = Attributes {
+        verb: method.as_str().to_lowercase(),
+        path: path.to_owned(),
+        ..Attributes::default()
+    };
+    Route { attributes }
+}
+
+fn verb(method: &Method, name: &str, query: &Query) -> &'static str {
+    match (method.as_str(), name.is_empty()) {
+        ("GET" | "HEAD", _) if query.is_true("watch") => "watch",
+        ("GET" | "HEAD", true) => "list",
+        ("GET" | "HEAD", false) => "get",
+        ("POST", _) => "create",
+        ("PUT", _) => "update",
+        ("PATCH", _) => "patch",
+        ("DELETE", true) => "deletecollection",
+        ("DELETE", false) => "delete",
+        _ => "",
+    }
+}

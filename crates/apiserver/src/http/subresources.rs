@@ -1,0 +1,135 @@
+//! What lies below an object: status, scale, finalize, binding, eviction and tokens.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::access::{method_not_allowed, no_such_resource};
+use super::call::{Answer, Call};
+use super::{objects, respond, scale, tokens};
+use crate::db::Subresource;
+use crate::error::StatusError;
+use crate::object::Object;
+use crate::registry::Resource;
+
+/// Answers a request for a subresource.
+pub(super) async fn answer(call: &Call, res: &Arc<Resource>, bytes: &[u8]) -> Answer {
+    let attributes = &call.route.attributes;
+    let (verb, sub) = (attributes.verb.as_str(), attributes.subresource.as_str());
+    let subresources = &res.subresources;
+    let exists = match sub {
+        "status" => subresources.status,
+        "scale" => subresources.scale.is_some(),
+        other => subresources.others.contains(&other),
+    };
+    if !exists {
+        return Err(no_such_resource());
+    }
+    match (verb, sub) {
+        ("get", "status") => {
+            let object = object(call, res)?;
+            objects::shown(call, res, &object)
+        }
+        ("update", "status") => objects::update(call, res, Subresource::Status, bytes).await,
+        ("patch", "status") => objects::patch(call, res, Subresource::Status, bytes).await,
+        ("update", "finalize") => objects::update(call, res, Subresource::Finalize, bytes).await,
+        ("get", "scale") => {
+            let object = object(call, res)?;
+            show_scale(call, res, &object, StatusCode::OK)
+        }
+        ("update", "scale") => update_scale(call, res, bytes).await,
+        ("patch", "scale") => {
+            let (object, outcome) = objects::patched(call, res, Subresource::Scale, bytes).await?;
+            show_scale(call, res, &object, objects::code_of(outcome))
+        }
+        ("create", "binding") => bind(call, res, bytes).await,
+        ("create", "eviction") => evict(call, res, bytes).await,
+        ("create", "token") => {
+            let object = object(call, res)?;
+            tokens::request(call, &object, bytes)
+        }
+        _ => Err(method_not_allowed()),
+    }
+}
+
+fn object(call: &Call, res: &Arc<Resource>) -> Result<Arc<Object>, StatusError> {
+    let target = call.target(res);
+    call.server.db.get(res, target.namespace, target.name)
+}
+
+fn show_scale(call: &Call, res: &Resource, object: &Object, code: StatusCode) -> Answer {
+    let scale = scale::of(res, &object.value()).ok_or_else(no_such_resource)?;
+    Ok(respond::value(code, &scale, call.accept.syntax))
+}
+
+async fn update_scale(call: &Call, res: &Arc<Resource>, bytes: &[u8]) -> Answer {
+    let value = typed(call, bytes, "autoscaling/v1", "Scale")?;
+    let target = call.target(res).sub(Subresource::Scale);
+    let (object, _) = call
+        .server
+        .db
+        .update(target, value, &call.write_options()?)
+        .await?;
+    show_scale(call, res, &object, StatusCode::OK)
+}
+
+async fn bind(call: &Call, res: &Arc<Resource>, bytes: &[u8]) -> Answer {
+    let value = typed(call, bytes, "v1", "Binding")?;
+    let target = call.target(res).sub(Subresource::Binding);
+    call.server
+        .db
+        .update(target, value, &call.write_options()?)
+        .await?;
+    let mut done = objects::success(json!({}));
+    done["code"] = 201.into();
+    Ok(respond::value(
+        StatusCode::CREATED,
+        &done,
+        call.accept.syntax,
+    ))
+}
+
+async fn evict(call: &Call, res: &Arc<Resource>, bytes: &[u8]) -> Answer {
+    let value = typed(call, bytes, "policy/v1", "Eviction")?;
+    let mut options = objects::read_delete_options(&value["deleteOptions"])?;
+    if call.query.text("dryRun").is_some() {
+        options.dry_run = call.dry_run()?;
+    }
+    call.server.db.delete(call.target(res), &options).await?;
+    let mut done = objects::success(json!({}));
+    done["code"] = 201.into();
+    Ok(respond::value(
+        StatusCode::CREATED,
+        &done,
+        call.accept.syntax,
+    ))
+}
+
+/// A body that must be of this type; a missing type is.
+pub(super) fn typed(
+    call: &Call,
+    bytes: &[u8],
+    version: &str,
+    kind: &str,
+) -> Result<Value, StatusError> {
+    let mut value = call.value(bytes)?;
+    let Some(object) = value.as_object_mut() else {
+        return Err(StatusError::bad_request(
+            "the body of the request must be one object",
+        ));
+    };
+    for (field, expected) in [("apiVersion", version), ("kind", kind)] {
+        let given = object
+            .get(field)
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        if !given.is_empty() && given != expected {
+            return Err(StatusError::bad_request(format!(
+                "the {field} in the data ({given}) does not match the expected {field} ({expected})"
+            )));
+        }
+        object.insert(field.to_owned(), expected.into());
+    }
+    Ok(value)
+}

@@ -1,0 +1,141 @@
+use http::Method;
+
+use super::negotiate::{Form, Place, accept};
+use super::query::{Plus, Query, decode};
+use super::route::route;
+
+/// `verb group/version resource/subresource namespace name`, or `verb path`; `-` for nothing.
+fn taken_apart(method: &str, uri: &str) -> String {
+    let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
+    let method: Method = method.parse().unwrap();
+    let Some(route) = route(&method, path, &Query::parse(query)) else {
+        return "none".to_owned();
+    };
+    let a = route.attributes;
+    if a.resource.is_empty() {
+        return format!("{} {}", a.verb, a.path);
+    }
+    let dash = |text: &str| {
+        if text.is_empty() {
+            "-".to_owned()
+        } else {
+            text.to_owned()
+        }
+    };
+    let namespace = a.namespace.clone().unwrap_or_default();
+    format!(
+        "{} {}/{} {}/{} {} {}",
+        a.verb,
+        dash(&a.group),
+        a.version,
+        a.resource,
+        dash(&a.subresource),
+        dash(&namespace),
+        dash(&a.name)
+    )
+}
+
+#[test]
+fn paths_say_what_kubernetes_takes_them_for() {
+    for (method, uri, expected) in [
+        ("GET", "/api/v1/pods", "list -/v1 pods/- - -"),
+        (
+            "GET",
+            "/api/v1/namespaces/a/pods?watch=true",
+            "watch -/v1 pods/- a -",
+        ),
+        (
+            "GET",
+            "/api/v1/namespaces/a/pods?watch=0",
+            "list -/v1 pods/- a -",
+        ),
+        ("GET", "/api/v1/namespaces/a/pods/x", "get -/v1 pods/- a x"),
+        (
+            "GET",
+            "/api/v1/namespaces/a/pods/x/log",
+            "get -/v1 pods/log a x",
+        ),
+        ("GET", "/api/v1/namespaces", "list -/v1 namespaces/- - -"),
+        ("GET", "/api/v1/namespaces/a", "get -/v1 namespaces/- a a"),
+        (
+            "PUT",
+            "/api/v1/namespaces/a/finalize",
+            "update -/v1 namespaces/finalize a a",
+        ),
+        (
+            "PATCH",
+            "/api/v1/namespaces/a/status",
+            "patch -/v1 namespaces/status a a",
+        ),
+        (
+            "POST",
+            "/apis/apps/v1/namespaces/a/deployments",
+            "create apps/v1 deployments/- a -",
+        ),
+        (
+            "DELETE",
+            "/apis/apps/v1/namespaces/a/deployments",
+            "deletecollection apps/v1 deployments/- a -",
+        ),
+        (
+            "DELETE",
+            "/apis/g.io/v1/links/x",
+            "delete g.io/v1 links/- - x",
+        ),
+        ("GET", "/api/v1/nodes/a%2Fb", "get -/v1 nodes/- - a/b"),
+        ("BREW", "/api/v1/nodes", " -/v1 nodes/- - -"),
+        ("GET", "/api", "get /api"),
+        ("GET", "/apis/apps/v1", "get /apis/apps/v1"),
+        ("POST", "/metrics", "post /metrics"),
+        ("GET", "/api/v1/namespaces/a/pods/x/y/z", "none"),
+    ] {
+        assert_eq!(taken_apart(method, uri), expected, "{method} {uri}");
+    }
+}
+
+#[test]
+fn queries_are_decoded_and_odd_escapes_stay() {
+    let query = Query::parse("labelSelector=a%3Db%2Cc+d&x=%zz&&watch&force=false");
+    assert_eq!(query.text("labelSelector"), Some("a=b,c d"));
+    assert_eq!(query.text("x"), Some("%zz"));
+    assert!(query.is_true("watch"));
+    assert!(!query.is_true("force"));
+    assert!(!query.is_true("absent"));
+    assert_eq!(decode("a+b%", Plus::IsItself), "a+b%");
+}
+
+#[test]
+fn first_acceptable_form_wins() {
+    let table = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
+    let discovery =
+        "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
+    let form = |header, place| accept(header, place).map(|accept| accept.form).ok();
+    for (header, place, expected) in [
+        (None, Place::Read, Some(Form::Object)),
+        (Some(table), Place::Read, Some(Form::Table)),
+        (Some(table), Place::Other, Some(Form::Object)),
+        (
+            Some(discovery),
+            Place::Discovery,
+            Some(Form::Discovery("v2")),
+        ),
+        (
+            Some("application/vnd.kubernetes.protobuf, application/json"),
+            Place::Read,
+            Some(Form::Object),
+        ),
+        (
+            Some("application/vnd.kubernetes.protobuf"),
+            Place::Read,
+            None,
+        ),
+        (
+            Some("application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"),
+            Place::Read,
+            Some(Form::Metadata),
+        ),
+        (Some("*/*"), Place::Read, Some(Form::Object)),
+    ] {
+        assert_eq!(form(header, place), expected, "{header:?}");
+    }
+}

@@ -1,0 +1,67 @@
+//! The command line of one API server.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use ipnet::{IpNet, Ipv4Net};
+
+use super::Config;
+use crate::db::{Controllers, LoopbackEndpoints, Storage};
+
+/// Runs one Kubernetes API server, with its own certificate authority.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// Address to listen on
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:6443")]
+    pub listen: SocketAddr,
+    /// Directory for objects, keys and certificates
+    #[arg(
+        long,
+        value_name = "DIR",
+        required_unless_present = "memory",
+        conflicts_with = "memory"
+    )]
+    pub data: Option<PathBuf>,
+    /// Keep everything in memory only
+    #[arg(long)]
+    pub memory: bool,
+    /// File for the administrator's kubeconfig
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: PathBuf,
+    /// Directory for keys and certificates, if not DIR/pki
+    #[arg(long, value_name = "DIR")]
+    pub pki: Option<PathBuf>,
+    /// Name of the cluster and of its context
+    #[arg(long, value_name = "NAME", default_value = "tombolo")]
+    pub cluster_name: String,
+    /// Range of the Services' addresses
+    #[arg(long, value_name = "CIDR", default_value_t = default_service_cidr())]
+    pub service_cidr: IpNet,
+    /// Accept loopback addresses as endpoints, which Kubernetes refuses
+    #[arg(long)]
+    pub loopback_endpoints: bool,
+}
+
+/// As kube-apiserver's.
+pub(super) fn default_service_cidr() -> IpNet {
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(10, 96, 0, 0), 16))
+}
+
+impl From<Args> for Config {
+    fn from(args: Args) -> Self {
+        Self {
+            listen: args.listen,
+            storage: args.data.map_or(Storage::Memory, Storage::Dir),
+            pki_dir: args.pki,
+            kubeconfig: Some(args.kubeconfig),
+            cluster: args.cluster_name,
+            service_cidr: args.service_cidr,
+            loopback_endpoints: if args.loopback_endpoints {
+                LoopbackEndpoints::Allowed
+            } else {
+                LoopbackEndpoints::Refused
+            },
+            controllers: Controllers::Run,
+        }
+    }
+}
