@@ -26,9 +26,14 @@ const INDEX: &str = "registry+https://github.com/rust-lang/crates.io-index";
 /// Everything that a file says and should not.
 pub(super) fn problems(files: &[File]) -> Vec<String> {
     let mut problems = Vec::new();
-    for file in files {
+    for file in files
+        .iter()
+        .filter(|file| !file.path.ends_with("tidy/words.rs"))
+    {
         for (n, line) in file.text.lines().enumerate() {
-            for fault in faults(line, file.path.ends_with("words.rs")) {
+            // Code may name any host in its tests; what it tells a reader is in its comments.
+            let read_by_humans = !file.is_rust() || line.trim_start().starts_with("//");
+            for fault in faults(line, read_by_humans) {
                 problems.push(format!("{}:{}: {fault}", file.path, n + 1));
             }
         }
@@ -36,10 +41,7 @@ pub(super) fn problems(files: &[File]) -> Vec<String> {
     problems
 }
 
-fn faults(line: &str, is_this_file: bool) -> Vec<String> {
-    if is_this_file {
-        return Vec::new();
-    }
+fn faults(line: &str, read_by_humans: bool) -> Vec<String> {
     let mut faults = Vec::new();
     for path in ["/home/", "/root/", "/work/", "/Users/"] {
         if line.contains(path) {
@@ -57,7 +59,11 @@ fn faults(line: &str, is_this_file: bool) -> Vec<String> {
         let number = name.starts_with(|c: char| c.is_ascii_digit() || c == '[');
         !number && !HOSTS.contains(&name) && !name.ends_with(".cluster.local")
     };
-    for host in hosts(line).into_iter().filter(foreign) {
+    for host in hosts(line)
+        .into_iter()
+        .filter(foreign)
+        .filter(|_| read_by_humans)
+    {
         faults.push(format!("{host} is no host that this project links to"));
     }
     if line.trim_start().starts_with("source = \"") && !line.contains(INDEX) {
@@ -103,7 +109,7 @@ mod tests {
             ),
             ("source = \"git+https://github.com/a/b\"", 1),
         ] {
-            assert_eq!(faults(line, false).len(), count, "{line}");
+            assert_eq!(faults(line, true).len(), count, "{line}");
         }
     }
 }
