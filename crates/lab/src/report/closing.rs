@@ -1,5 +1,5 @@
 //! What a demo prints at its end: the table, the promises and the one sentence.
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
 use super::table::{Cell, Side, Table, Tone};
@@ -24,26 +24,19 @@ pub(super) fn render(report: &Report) -> String {
 
 fn ways(ways: &[WayReport]) -> String {
     let clusters = clusters(ways);
-    let initials: Vec<_> = clusters
-        .iter()
-        .map(|name| name.get(..1).unwrap_or("?"))
-        .collect();
-    let initials = initials.join("/");
-    let share = |phase: &str| format!("{phase} {initials}");
-    let [before, during, after] = ["before", "during", "after"].map(share);
     let mut table = Table::new(&[
         ("way", Side::Left),
         ("service", Side::Left),
         ("requests", Side::Right),
         ("failed", Side::Right),
-        (&before, Side::Right),
-        (&during, Side::Right),
-        (&after, Side::Right),
-        ("p50 ms", Side::Right),
-        ("p99 ms", Side::Right),
-        ("worst ms", Side::Right),
-        ("shifted ms", Side::Right),
-        ("even again ms", Side::Right),
+        ("before", Side::Right),
+        ("during", Side::Right),
+        ("after", Side::Right),
+        ("p50", Side::Right),
+        ("p99", Side::Right),
+        ("worst", Side::Right),
+        ("shifted", Side::Right),
+        ("even again", Side::Right),
     ]);
     for way in ways {
         for (n, service) in way.services.iter().enumerate() {
@@ -51,11 +44,11 @@ fn ways(ways: &[WayReport]) -> String {
             table.row(row(name, service, &clusters));
         }
     }
-    format!(
-        "Share of the answers per cluster in per cent: {}.\n{}",
-        clusters.join("/"),
-        table.render()
-    )
+    let legend = format!(
+        "Before, during, after: share of the answers, {} in per cent. Times in milliseconds.",
+        clusters.join("/")
+    );
+    format!("{}\n{}", Tone::Faint.paint(&legend), table.render())
 }
 
 /// Every cluster that ever answered.
@@ -69,7 +62,7 @@ fn clusters(ways: &[WayReport]) -> Vec<&str> {
 }
 
 fn row(way: &str, service: &ServiceReport, clusters: &[&str]) -> Vec<Cell> {
-    let shares = |share: &std::collections::BTreeMap<String, f64>| {
+    let shares = |share: &BTreeMap<String, f64>| {
         let of = |name: &&str| format!("{:.0}", share.get(*name).copied().unwrap_or(0.0) * 100.0);
         let text = match share.is_empty() {
             true => "-".to_owned(),

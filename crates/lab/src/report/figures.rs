@@ -45,6 +45,8 @@ pub struct ServiceReport {
     /// From the beginning of the return until the first moment from which on the lost cluster's
     /// share is even over every 10 s. None if that did not happen, or there is nothing to share.
     pub even_again_ms: Option<f64>,
+    /// From the beginning of the return until the last failure. None if the last request failed.
+    pub works_again_ms: Option<f64>,
 }
 
 /// Each cluster's share of the answers, from 0 to 1.
@@ -148,6 +150,7 @@ impl ServiceReport {
                 .then(|| even_again(way, records))
                 .flatten()
                 .map(millis),
+            works_again_ms: works_again(way, records).map(millis),
         }
     }
 }
@@ -232,4 +235,14 @@ fn even_again(way: &WayRecords, records: &[Record]) -> Option<Duration> {
     } else {
         from - heal_begun
     })
+}
+
+/// See [`ServiceReport::works_again_ms`].
+fn works_again(way: &WayRecords, records: &[Record]) -> Option<Duration> {
+    if records.last().is_none_or(Record::failed) {
+        return None;
+    }
+    let failures = records.iter().filter(|record| record.failed());
+    let last = failures.map(Record::ended_at).max().unwrap_or_default();
+    Some(last.saturating_sub(way.marks.heal_begun))
 }

@@ -454,6 +454,8 @@ fn the_figures_are_those_of_the_records() {
         [("503".into(), 325)]
     );
     assert_eq!((mirror.shifted_ms, mirror.even_again_ms), (None, None));
+    // The last refusal was due 1,480 ms after the return began and took 3 ms.
+    assert_eq!(mirror.works_again_ms, Some(1_483.0));
 }
 
 #[test]
@@ -518,7 +520,7 @@ fn the_closing_lines_show_every_service_and_every_promise() {
     let report = Report::of(lab(), &[way]);
     let text = anstream::adapter::strip_str(&closing::render(&report)).to_string();
     for wanted in [
-        "Share of the answers per cluster in per cent: east/north/west.",
+        "share of the answers, east/north/west in per cent.",
         "frontend-federated     20000       1",
         "BROKEN  b: frontend-federated: no request fails",
         "1 of 20000 failed: 1 503",
