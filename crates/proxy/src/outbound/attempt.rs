@@ -176,7 +176,11 @@ pub(super) async fn over_mesh(
         let failed = |error| broken(shared, &place, &error, written_before);
         whole(&mut stream).await.map_err(failed)?
     } else {
-        let pump = pump.and_then(|pump| Some(Box::new((pump, body.take()?))));
+        let pump = pump.and_then(|pump| {
+            let mut body = body.take()?;
+            body.commit();
+            Some(Box::new((pump, body)))
+        });
         Body::Reply(Reply::new(Source::H2(stream), place, pump))
     };
     Ok(Response::from_parts(parts, body))

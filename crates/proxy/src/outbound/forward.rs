@@ -88,14 +88,21 @@ impl Flight<'_> {
             };
             let path = picked.path.clone();
             self.sent += 1;
+            // A connection that takes no more says nothing against its endpoint.
+            let mut leaving = false;
             last = match self.attempt(picked).await {
                 Ok(response) => match self.judge(&path, response) {
                     Ok(response) => return Ok(response),
                     Err(response) => Last::Answer(response),
                 },
-                Err(broken) => Last::Broken(self.lost(&path, broken)?),
+                Err(broken) => {
+                    leaving = matches!(broken.why, Why::Leaving);
+                    Last::Broken(self.lost(&path, broken)?)
+                }
             };
-            attempts.push(path);
+            if !leaving {
+                attempts.push(path);
+            }
             if let Some(body) = &mut self.body {
                 body.rewind();
             }

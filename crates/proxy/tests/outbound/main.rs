@@ -1,0 +1,8 @@
+//! Outbound against real HTTP/2 peers on sockets: load, kill, freeze, thaw, and what each request
+//! gets. Outcomes only; a frozen peer is a thread that stops, while its sockets stay open.
+mod cluster_loss;
+mod connector;
+mod load;
+mod peer;
+mod requests;
+mod world;
