@@ -1,0 +1,99 @@
+//! Problems as Events of the local cluster: its users are the ones who look for them there.
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tombolo_core::plan::{About, Problem};
+use tombolo_core::status::Reason;
+
+use crate::names::{EVENT_SKIPPED, LINK_API_VERSION};
+
+/// An Event about a problem, to be applied under our field manager: its name follows from what it
+/// says, so that the same problem is the same Event, also after a restart. `uid` is that of the object
+/// that it is about, where known.
+#[must_use]
+pub fn of(problem: &Problem, uid: Option<&str>, now: Timestamp) -> Value {
+    let (mut involved, namespace, name) = match &problem.about {
+        About::Link(key) => {
+            let involved = json!({ "apiVersion": LINK_API_VERSION, "kind": "Link" });
+            (involved, key.namespace.as_str(), key.name.as_ref())
+        }
+        About::Service(key) => {
+            let involved = json!({ "apiVersion": "v1", "kind": "Service" });
+            (involved, key.namespace.as_str(), key.name.as_str())
+        }
+    };
+    involved["namespace"] = json!(namespace);
+    involved["name"] = json!(name);
+    if let Some(uid) = uid {
+        involved["uid"] = json!(uid);
+    }
+    let (kind, reason) = kind_and_reason(problem.reason);
+    let now = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    json!({
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": { "namespace": namespace, "name": event_name(name, problem, uid) },
+        "involvedObject": involved,
+        "type": kind,
+        "reason": reason,
+        "message": problem.message,
+        "source": { "component": "tombolo-control" },
+        "reportingComponent": "tombolo-control",
+        "firstTimestamp": now,
+        "lastTimestamp": now,
+        "count": 1,
+    })
+}
+
+fn kind_and_reason(reason: Reason) -> (&'static str, &'static str) {
+    match reason {
+        Reason::MissingNamespace => ("Normal", EVENT_SKIPPED),
+        Reason::InvalidService
+        | Reason::NameConflict
+        | Reason::NameTooLong
+        | Reason::UnknownMode
+        | Reason::DuplicateCluster => ("Warning", EVENT_SKIPPED),
+        Reason::Mirrored
+        | Reason::Error
+        | Reason::PortConflict
+        | Reason::Accepted
+        | Reason::InvalidSpec
+        | Reason::InvalidCredentials
+        | Reason::DuplicateTarget
+        | Reason::Synced
+        | Reason::NeverSynced
+        | Reason::Unreachable
+        | Reason::GatewayUp
+        | Reason::GatewayDown
+        | Reason::NotProbed
+        | Reason::NoGateway => ("Warning", reason.as_str()),
+    }
+}
+
+/// `<object>.<hash>`, as Kubernetes names its own.
+fn event_name(name: &str, problem: &Problem, uid: Option<&str>) -> String {
+    let mut hash = Fnv::new();
+    for text in [
+        uid.unwrap_or_default(),
+        problem.reason.as_str(),
+        &problem.message,
+    ] {
+        hash.write(text.as_bytes());
+    }
+    format!("{name}.{:016x}", hash.0)
+}
+
+/// FNV-1a: the same in every build, unlike the standard library's.
+struct Fnv(u64);
+
+impl Fnv {
+    const fn new() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        // The zero keeps neighbouring texts apart.
+        for byte in bytes.iter().chain([&0]) {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+}
