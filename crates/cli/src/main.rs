@@ -1,2 +1,52 @@
-//! The command `tombolo`.
-fn main() {}
+//! The command `tombolo`: parses, starts the role that was asked for, prints an error once.
+//!
+//! Every role but the proxy's is in here. What a role does is in its library.
+
+mod args;
+mod lab;
+mod roles;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use tombolo_shell::{log, process, tls};
+
+use crate::args::{Cli, Command};
+
+fn main() -> ExitCode {
+    // Before anything else: a child whose parent has died must not live on.
+    if let Err(error) = process::die_with_parent() {
+        return failed(&error.into());
+    }
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(code) => code,
+        Err(error) => failed(&error),
+    }
+}
+
+/// Says what went wrong, with its causes, on one line.
+fn failed(error: &anyhow::Error) -> ExitCode {
+    anstream::eprintln!("tombolo: {error:#}");
+    ExitCode::FAILURE
+}
+
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let quiet = matches!(cli.command, Command::Demo(_) | Command::Lab(_));
+    let filter = cli
+        .log
+        .unwrap_or_else(|| if quiet { "warn" } else { "info" }.to_owned());
+    log::init(&filter, cli.log_format)?;
+    tls::install_provider();
+    match cli.command {
+        Command::Demo(args) => lab::demo(args),
+        Command::Lab(command) => lab::lab(command),
+        Command::Supervisor(args) => lab::supervisor(args),
+        Command::Apiserver(args) => roles::apiserver(args),
+        Command::Control(args) => roles::control(args),
+        Command::Agent(args) => roles::agent(args),
+        Command::Echo(args) => roles::echo(args),
+        Command::Version => roles::version(),
+        Command::Completions { shell } => roles::completions(shell),
+    }
+}

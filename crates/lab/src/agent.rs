@@ -34,10 +34,13 @@ use tokio::sync::{mpsc, watch};
 use tombolo_shell::process;
 use tombolo_shell::task::Tasks;
 
-
 use self::inject::Mesh;
+pub(crate) use self::inject::{ENABLE_GATEWAY, INJECT, PROXY_CONTAINER};
 use self::node::{Input, Node, Outlets, Parts};
+use self::pod::PROXY_IMAGE;
+pub(crate) use self::pod::{ECHO_IMAGE, PAUSE_IMAGE};
 use self::run::Shared;
+pub(crate) use self::service::is_ready;
 use crate::spawn::{Spawner, beside_us};
 use crate::topology::{CONTROL_NAMESPACE, KUBELET_PORT};
 

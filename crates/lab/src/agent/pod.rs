@@ -316,7 +316,10 @@ impl Facts<'_> {
 
     /// The environment and the arguments of a container, with every reference replaced.
     #[must_use]
-    pub(crate) fn resolve(&self, container: &ContainerSpec) -> (BTreeMap<String, String>, Vec<String>) {
+    pub(crate) fn resolve(
+        &self,
+        container: &ContainerSpec,
+    ) -> (BTreeMap<String, String>, Vec<String>) {
         let mut env = BTreeMap::new();
         for (name, value) in &container.env {
             let value = match value {

@@ -1,0 +1,64 @@
+//! The three modes, seen by a client in north: who answers, and which endpoints are behind each name.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, bail};
+
+use crate::lab::{Lab, Progress};
+
+/// How often each name is asked.
+const QUESTIONS: u32 = 60;
+/// How many endpoints are shown.
+const SHOWN: usize = 9;
+
+/// What is shown: a name in north, its mode, and who must answer.
+const MODES: [(&str, &str, &[&str]); 4] = [
+    (
+        "frontend-federated",
+        "federated",
+        &["west", "east", "north"],
+    ),
+    ("api-west", "flat", &["west"]),
+    ("api-east", "flat", &["east"]),
+    ("analytics-east-gw", "gateway", &["east"]),
+];
+
+/// Shows the three modes.
+///
+/// # Errors
+/// A name is missing, or somebody else answers at it.
+pub(super) async fn modes(lab: &Lab, progress: &Progress) -> Result<()> {
+    for (service, mode, clusters) in MODES {
+        let target = lab.target("north", service).await?;
+        let evidence = lab.ask(&target, QUESTIONS).await;
+        progress(&format!("  {service} ({mode}), {}", target.address));
+        progress(&format!("    answers    {}", counts(&evidence.answers)));
+        if !evidence.failures.is_empty() {
+            bail!("{service} failed: {}", counts(&evidence.failures));
+        }
+        let answered: Vec<&str> = evidence.answers.keys().map(String::as_str).collect();
+        let wrong = answered.iter().any(|name| !clusters.contains(name));
+        let missing = clusters.iter().any(|name| !answered.contains(name));
+        if wrong || missing {
+            bail!("{service} is answered by {answered:?}, not by {clusters:?}");
+        }
+        let endpoints = lab.endpoints("north", service).await?;
+        let shown: Vec<&str> = endpoints.iter().take(SHOWN).map(String::as_str).collect();
+        let more = endpoints.len().saturating_sub(SHOWN);
+        let rest = if more == 0 {
+            String::new()
+        } else {
+            format!(" and {more} more")
+        };
+        progress(&format!("    endpoints  {}{rest}", shown.join(" ")));
+    }
+    Ok(())
+}
+
+fn counts(counts: &BTreeMap<String, u32>) -> String {
+    let texts: Vec<String> = counts
+        .iter()
+        .map(|(name, count)| format!("{name} {count}"))
+        .collect();
+    texts.join(", ")
+}

@@ -1,0 +1,198 @@
+//! Writing the scenario's objects to the clusters.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use base64::Engine as _;
+use futures_util::future::try_join_all;
+use k8s_openapi::api::authentication::v1::TokenRequest;
+use k8s_openapi::api::core::v1::{Service, ServiceAccount};
+use kube::api::{
+    Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams,
+};
+use serde_json::{Value, json};
+
+use super::STEP;
+use crate::cluster::Cluster;
+use crate::manifests::{self, GATEWAY, GatewayFacts, REMOTE_ACCESS, SERVICES};
+use crate::pki::write_private;
+use crate::topology::{CONTROL_NAMESPACE, LinkPlan, Route, links as planned_links};
+
+const MANAGER: &str = "tombolo-lab";
+/// How long a Link's credential is valid.
+const CREDENTIAL_SECONDS: i64 = 7 * 24 * 3600;
+/// How long a gateway may take to have an address.
+const GATEWAY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a definition may take to be served.
+const APPLY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Writes one kubeconfig with the contexts of all clusters.
+pub(super) fn kubeconfig(clusters: &[Cluster], path: &Path) -> Result<()> {
+    let mut all = json!({
+        "apiVersion": "v1", "kind": "Config", "preferences": {},
+        "current-context": clusters.first().map_or("", |cluster| cluster.plan.name),
+        "clusters": [], "users": [], "contexts": [],
+    });
+    for cluster in clusters {
+        let path = cluster.kubeconfig();
+        let text =
+            std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+        let one: Value =
+            serde_saphyr::from_str(&text).with_context(|| format!("read {}", path.display()))?;
+        for list in ["clusters", "users", "contexts"] {
+            let entries = one[list].as_array().cloned().unwrap_or_default();
+            if let Some(into) = all[list].as_array_mut() {
+                into.extend(entries);
+            }
+        }
+    }
+    let text = serde_saphyr::to_string(&all).context("encode the kubeconfig")?;
+    write_private(path, text.as_bytes())
+}
+
+/// What a cluster has before its control plane starts.
+pub(super) async fn base(cluster: &Cluster) -> Result<()> {
+    let client = cluster.client().await?;
+    for object in manifests::base() {
+        apply(&client, object)
+            .await
+            .with_context(|| format!("install {}", cluster.plan.name))?;
+    }
+    apply(&client, manifests::link_definition())
+        .await
+        .with_context(|| format!("install {}", cluster.plan.name))
+}
+
+/// The services that the scenario has in a cluster, and its gateway if a Link leads through it.
+pub(super) async fn services(cluster: &Cluster, port: u16) -> Result<()> {
+    let client = cluster.client().await?;
+    let name = cluster.plan.name;
+    let mut objects = Vec::new();
+    if planned_links()
+        .iter()
+        .any(|link| link.target == name && link.route == Route::Gateway)
+    {
+        objects.extend(manifests::gateway());
+    }
+    for plan in SERVICES.iter().filter(|plan| plan.clusters.contains(&name)) {
+        objects.extend(manifests::service(plan, port));
+    }
+    for object in objects {
+        apply(&client, object)
+            .await
+            .with_context(|| format!("deploy to {name}"))?;
+    }
+    Ok(())
+}
+
+/// All Links with their credentials.
+pub(super) async fn links(clusters: &[Cluster]) -> Result<()> {
+    let find = |name: &str| {
+        let found = clusters.iter().find(|cluster| cluster.plan.name == name);
+        found.with_context(|| format!("there is no cluster {name}"))
+    };
+    let plans = planned_links();
+    let made = plans.iter().map(async |plan| {
+        let (source, target) = (find(plan.source)?, find(plan.target)?);
+        link(plan, source, target)
+            .await
+            .with_context(|| format!("link {} to {}", plan.source, plan.name))
+    });
+    try_join_all(made).await.map(drop)
+}
+
+async fn link(plan: &LinkPlan, source: &Cluster, target: &Cluster) -> Result<()> {
+    let remote = target.client().await?;
+    let token = token(&remote).await?;
+    let server = format!("https://{}", target.plan.api());
+    let path = target.kubeconfig();
+    let config = kube::config::Kubeconfig::read_from(&path)
+        .with_context(|| format!("read {}", path.display()))?;
+    let ca = config
+        .clusters
+        .first()
+        .and_then(|named| named.cluster.as_ref()?.certificate_authority_data.clone())
+        .context("a kubeconfig without the data of a certificate authority")?;
+    base64::engine::general_purpose::STANDARD
+        .decode(&ca)
+        .context("the certificate authority")?;
+    let gateway = match plan.route {
+        Route::Flat => None,
+        Route::Gateway => Some(gateway(&remote).await?),
+    };
+    let client = source.client().await?;
+    apply(&client, manifests::credentials(plan, &server, &ca, &token)).await?;
+    apply(&client, manifests::link(plan, gateway.as_ref())).await
+}
+
+async fn token(remote: &kube::Client) -> Result<String> {
+    let accounts: Api<ServiceAccount> = Api::namespaced(remote.clone(), CONTROL_NAMESPACE);
+    let request: TokenRequest = serde_json::from_value(json!({
+        "metadata": {}, "spec": { "audiences": [], "expirationSeconds": CREDENTIAL_SECONDS },
+    }))
+    .context("build a token request")?;
+    let answer = accounts
+        .create_token_request(REMOTE_ACCESS, &PostParams::default(), &request)
+        .await
+        .with_context(|| format!("token of service account {CONTROL_NAMESPACE}/{REMOTE_ACCESS}"))?;
+    answer
+        .status
+        .and_then(|status| status.token)
+        .context("an answer without a token")
+}
+
+/// Waits until the gateway has an address.
+async fn gateway(remote: &kube::Client) -> Result<GatewayFacts> {
+    let services: Api<Service> = Api::namespaced(remote.clone(), CONTROL_NAMESPACE);
+    let deadline = Instant::now() + GATEWAY_TIMEOUT;
+    loop {
+        let service = services
+            .get(GATEWAY)
+            .await
+            .context("the gateway's Service")?;
+        let annotations = service.metadata.annotations.unwrap_or_default();
+        let identity = annotations
+            .get("mirror.linkerd.io/gateway-identity")
+            .context("the gateway's Service has no identity")?;
+        let balancer = service.status.and_then(|status| status.load_balancer);
+        let address = balancer.and_then(|b| b.ingress?.into_iter().next()?.ip);
+        if let Some(address) = address {
+            return Ok(GatewayFacts {
+                address,
+                identity: identity.clone(),
+            });
+        }
+        anyhow::ensure!(Instant::now() < deadline, "the gateway got no address");
+        tokio::time::sleep(STEP).await;
+    }
+}
+
+/// Server-side apply, as our user would do it; a definition that is not served yet is waited for.
+async fn apply(client: &kube::Client, object: Value) -> Result<()> {
+    let kind = object["kind"].as_str().unwrap_or_default().to_owned();
+    let version = object["apiVersion"].as_str().unwrap_or_default().to_owned();
+    let name = object["metadata"]["name"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    let (group, version) = version.split_once('/').unwrap_or(("", &version));
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, &kind));
+    let api: Api<DynamicObject> = match object["metadata"]["namespace"].as_str() {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
+    };
+    let params = PatchParams::apply(MANAGER).force();
+    let deadline = Instant::now() + APPLY_TIMEOUT;
+    loop {
+        let error = match api.patch(&name, &params, &Patch::Apply(&object)).await {
+            Ok(_) => return Ok(()),
+            Err(error) => error,
+        };
+        let not_served = matches!(&error, kube::Error::Api(status) if status.code == 404);
+        if !not_served || Instant::now() > deadline {
+            return Err(error).with_context(|| format!("apply {kind} {name}"));
+        }
+        tokio::time::sleep(STEP).await;
+    }
+}
