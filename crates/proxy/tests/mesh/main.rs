@@ -1,0 +1,12 @@
+//! Real proxies as child processes between real clients and applications, with a small control plane
+//! that the test feeds by hand. Nothing is mocked but the control plane's mind.
+mod app;
+mod client;
+mod control;
+mod drain;
+mod gateway;
+mod life;
+mod mesh;
+mod peer;
+mod robust;
+mod world;
