@@ -1,0 +1,71 @@
+//! Between the version that a client speaks and the one that is stored.
+//!
+//! Versions of a custom resource differ only in their apiVersion (conversion strategy `None`).
+//! Events are stored as core Events, and shown in both groups under the names of each.
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::json::fields;
+use crate::error::StatusError;
+use crate::object::Object;
+use crate::registry::Resource;
+
+/// Names in `events.k8s.io/v1`, and the same fields' names in the core group.
+const EVENT_NAMES: &[(&str, &str)] = &[
+    ("regarding", "involvedObject"),
+    ("note", "message"),
+    ("deprecatedSource", "source"),
+    ("deprecatedFirstTimestamp", "firstTimestamp"),
+    ("deprecatedLastTimestamp", "lastTimestamp"),
+    ("deprecatedCount", "count"),
+    ("reportingController", "reportingComponent"),
+];
+
+fn is_new_event(res: &Resource) -> bool {
+    res.group == "events.k8s.io" && !res.custom
+}
+
+/// Turns a value from the client's version into the stored one.
+pub fn to_storage(res: &Resource, value: &mut Value) {
+    if is_new_event(res) {
+        let map = fields(value);
+        for (new, core) in EVENT_NAMES {
+            if let Some(value) = map.remove(*new) {
+                map.insert((*core).to_owned(), value);
+            }
+        }
+    }
+    fields(value).insert("apiVersion".to_owned(), res.storage_api_version().into());
+}
+
+/// Turns a stored value into the client's version.
+pub fn from_storage(res: &Resource, value: &mut Value) {
+    if is_new_event(res) {
+        let map = fields(value);
+        for (new, core) in EVENT_NAMES {
+            if let Some(value) = map.remove(*core) {
+                map.insert((*new).to_owned(), value);
+            }
+        }
+        if map.get("eventTime").is_none() {
+            map.insert("eventTime".to_owned(), json!(null));
+        }
+    }
+    fields(value).insert("apiVersion".to_owned(), res.api_version().into());
+}
+
+/// Whether what is stored must be turned before this resource shows it.
+pub fn needs_conversion(res: &Resource) -> bool {
+    res.version != res.storage_version || *res.group != *res.storage.group
+}
+
+/// A stored object as this resource shows it.
+pub fn shown(res: &Resource, stored: Arc<Object>) -> Result<Arc<Object>, StatusError> {
+    if !needs_conversion(res) {
+        return Ok(stored);
+    }
+    let mut value = stored.value();
+    from_storage(res, &mut value);
+    Object::new(&value).map(Arc::new)
+}

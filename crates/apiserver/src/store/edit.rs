@@ -1,0 +1,433 @@
+//! Updates and patches: from the state that is to the state that shall be.
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::json::{child, fields, list, set, set_at, text};
+use super::request::{DryRun, Outcome, Patch, Subresource, Target, WriteOptions};
+use super::{Moment, Store, admit, convert, meta, scale};
+use crate::apply::{self, managed};
+use crate::error::{Cause, StatusError};
+use crate::object::Object;
+use crate::patch;
+
+/// What every write answers.
+pub type Written = (Arc<Object>, Outcome);
+
+/// One change that is about to happen to an existing object.
+struct Edit<'a> {
+    target: Target<'a>,
+    old: Arc<Object>,
+    before: Value,
+    after: Value,
+    options: &'a WriteOptions,
+    ownership: Ownership,
+}
+
+/// Who records in `managedFields` what was written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ownership {
+    /// The edit does, comparing before and after.
+    Compare,
+    /// Apply has done so already.
+    Applied,
+}
+
+impl Store {
+    /// Replaces an object, or a subresource of it.
+    pub fn update(
+        &mut self,
+        moment: &mut Moment<'_>,
+        target: Target<'_>,
+        mut object: Value,
+        options: &WriteOptions,
+    ) -> Result<Written, StatusError> {
+        let (old, before) = self.current(target)?;
+        let after = match target.sub {
+            Subresource::Scale => scale::put(target.res, &before, &object)?,
+            Subresource::Binding => admit::pod::bind(target, moment.now, (&before, &object))?,
+            _ => {
+                self.check_identity(target.res, target.namespace, &mut object)?;
+                check_name(target, &mut object)?;
+                object
+            }
+        };
+        self.require_version(target, &after)?;
+        self.carry_out(
+            moment,
+            Edit {
+                target,
+                old,
+                before,
+                after,
+                options,
+                ownership: Ownership::Compare,
+            },
+        )
+    }
+
+    /// Changes an object, or a subresource of it; apply may create it.
+    pub fn patch(
+        &mut self,
+        moment: &mut Moment<'_>,
+        target: Target<'_>,
+        patch: Patch,
+        options: &WriteOptions,
+    ) -> Result<Written, StatusError> {
+        if let Patch::Apply(config) = patch {
+            return self.apply(moment, target, config, options);
+        }
+        let (old, before) = self.current(target)?;
+        let shown = match target.sub {
+            Subresource::Scale => scale::view_value(target.res, &before),
+            _ => before.clone(),
+        };
+        let mut patched = patch::patched(target.res, shown, &patch)
+            .map_err(|problem| problem.into_status(target.res, target.name))?;
+        let after = match target.sub {
+            Subresource::Scale => scale::put(target.res, &before, &patched)?,
+            _ => {
+                self.check_identity(target.res, target.namespace, &mut patched)?;
+                check_name(target, &mut patched)?;
+                patched
+            }
+        };
+        self.carry_out(
+            moment,
+            Edit {
+                target,
+                old,
+                before,
+                after,
+                options,
+                ownership: Ownership::Compare,
+            },
+        )
+    }
+
+    fn apply(
+        &mut self,
+        moment: &mut Moment<'_>,
+        target: Target<'_>,
+        mut config: Value,
+        options: &WriteOptions,
+    ) -> Result<Written, StatusError> {
+        if target.sub != Subresource::Scale {
+            self.check_identity(target.res, target.namespace, &mut config)?;
+            check_name(target, &mut config)?;
+        }
+        if config["metadata"]
+            .get("managedFields")
+            .is_some_and(|fields| !fields.is_null())
+        {
+            return Err(StatusError::bad_request(
+                "metadata.managedFields must be nil",
+            ));
+        }
+        let by = managed::Writer::new(target.res, options, moment.now).sub(target.sub);
+        if self.lookup(target).is_none() {
+            return self.apply_new(moment, target, config, (options, &by));
+        }
+        let (old, before) = self.current(target)?;
+        if target.sub == Subresource::Scale {
+            config = scale::as_config(target.res, &before, &config);
+        }
+        let wanted_version = text(&config["metadata"], "resourceVersion").to_owned();
+        let mut after = apply::apply(&by, &before, config, options.force)?;
+        if !wanted_version.is_empty() {
+            child(&mut after, "metadata")
+                .insert("resourceVersion".to_owned(), wanted_version.into());
+        }
+        self.carry_out(
+            moment,
+            Edit {
+                target,
+                old,
+                before,
+                after,
+                options,
+                ownership: Ownership::Applied,
+            },
+        )
+    }
+
+    fn apply_new(
+        &mut self,
+        moment: &mut Moment<'_>,
+        target: Target<'_>,
+        config: Value,
+        (options, by): (&WriteOptions, &managed::Writer<'_>),
+    ) -> Result<Written, StatusError> {
+        if target.sub != Subresource::None {
+            return Err(StatusError::not_found(target.res, target.name));
+        }
+        if !text(&config["metadata"], "uid").is_empty()
+            || !text(&config["metadata"], "resourceVersion").is_empty()
+        {
+            let why = format!(
+                "uid mismatch: the provided object specified uid {}, and no existing object was found",
+                text(&config["metadata"], "uid")
+            );
+            return Err(StatusError::conflict(target.res, target.name, &why));
+        }
+        let mut object = apply::apply_to_nothing(by, config)?;
+        self.fill_system_fields(moment, target.res, &mut object);
+        self.check_namespace_of(target.res, &object)?;
+        let stored = self.store_new(moment, target.res, object, options)?;
+        Ok((convert::shown(target.res, stored)?, Outcome::Created))
+    }
+
+    fn lookup(&self, target: Target<'_>) -> Option<&Arc<Object>> {
+        let namespace = target
+            .namespace
+            .filter(|_| target.res.is_namespaced())
+            .unwrap_or("");
+        self.head.get(&target.res.storage, namespace, target.name)
+    }
+
+    /// The object as it is, and its value in the version that the client speaks.
+    fn current(&self, target: Target<'_>) -> Result<(Arc<Object>, Value), StatusError> {
+        let found = self.lookup(target);
+        let old = found.ok_or_else(|| StatusError::not_found(target.res, target.name))?;
+        let mut value = old.value();
+        convert::from_storage(target.res, &mut value);
+        Ok((Arc::clone(old), value))
+    }
+
+    fn unchanged(&self, target: Target<'_>, old: &Arc<Object>) -> Result<Written, StatusError> {
+        Ok((
+            convert::shown(target.res, Arc::clone(old))?,
+            Outcome::Unchanged,
+        ))
+    }
+
+    /// Kinds that are never updated blindly want to know from which version.
+    fn require_version(&self, target: Target<'_>, after: &Value) -> Result<(), StatusError> {
+        let strict = target.res.custom && target.sub != Subresource::Scale;
+        if !strict || !text(&after["metadata"], "resourceVersion").is_empty() {
+            return Ok(());
+        }
+        let why = "must be specified for an update";
+        let cause = Cause::invalid("metadata.resourceVersion", &json!(0), why);
+        Err(StatusError::invalid(target.res, target.name, &[cause]))
+    }
+
+    fn carry_out(
+        &mut self,
+        moment: &mut Moment<'_>,
+        mut edit: Edit<'_>,
+    ) -> Result<Written, StatusError> {
+        check_preconditions(&edit)?;
+        restrict(&mut edit);
+        let Edit {
+            target,
+            old,
+            mut before,
+            mut after,
+            options,
+            ownership,
+        } = edit;
+        let res = target.res;
+        if ownership == Ownership::Compare {
+            restore_managed(&before, &mut after);
+        }
+        convert::to_storage(res, &mut before);
+        convert::to_storage(res, &mut after);
+        if target.sub == Subresource::None || target.sub == Subresource::Scale {
+            admit::update(self, moment, (res, &before), &mut after)?;
+        }
+        let mut causes = meta::problems(res, &after);
+        no_new_finalizers(&before, &after, &mut causes);
+        if !causes.is_empty() {
+            return Err(StatusError::invalid(res, target.name, &causes));
+        }
+        count_generation(target, &before, &mut after);
+        if ownership == Ownership::Compare {
+            let by = managed::Writer::new(res, options, moment.now).sub(target.sub);
+            managed::record(&by, Some(&before), &mut after);
+        }
+        if managed::same(&before, &after) {
+            return self.unchanged(target, &old);
+        }
+        if options.dry_run == DryRun::All {
+            let object = Arc::new(Object::new(&after)?);
+            return Ok((convert::shown(res, object)?, Outcome::Updated));
+        }
+        let stored = if ends_with_this(&after) {
+            self.take(&res.storage, old, &mut after)?
+        } else {
+            self.put(&res.storage, Some(old), &mut after)?
+        };
+        Ok((convert::shown(res, stored)?, Outcome::Updated))
+    }
+}
+
+/// The name in the object must be the one in the URL.
+fn check_name(target: Target<'_>, object: &mut Value) -> Result<(), StatusError> {
+    let meta = child(object, "metadata");
+    let inside = meta.get("name").and_then(Value::as_str).unwrap_or_default();
+    if inside.is_empty() {
+        meta.insert("name".to_owned(), target.name.into());
+        return Ok(());
+    }
+    if inside == target.name {
+        return Ok(());
+    }
+    Err(StatusError::bad_request(format!(
+        "the name of the object ({inside}) does not match the name on the URL ({})",
+        target.name
+    )))
+}
+
+/// The version and the uid that the client names must be the present ones.
+fn check_preconditions(edit: &Edit<'_>) -> Result<(), StatusError> {
+    let (res, name) = (edit.target.res, edit.target.name);
+    let meta = &edit.after["metadata"];
+    let version = text(meta, "resourceVersion");
+    if !version.is_empty() && version != "0" {
+        let Ok(number) = version.parse::<u64>() else {
+            let cause = Cause::invalid(
+                "metadata.resourceVersion",
+                &json!(version),
+                "must be a number",
+            );
+            return Err(StatusError::invalid(res, name, &[cause]));
+        };
+        if number != edit.old.resource_version() {
+            return Err(StatusError::modified(res, name));
+        }
+    }
+    let uid = text(meta, "uid");
+    if !uid.is_empty() && uid != edit.old.uid() {
+        let why = format!(
+            "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+            edit.old.uid()
+        );
+        return Err(StatusError::conflict(res, name, &why));
+    }
+    Ok(())
+}
+
+/// Leaves of the new state only what this kind of write may change.
+fn restrict(edit: &mut Edit<'_>) {
+    let res = edit.target.res;
+    match edit.target.sub {
+        Subresource::None => {
+            if res.subresources.status {
+                let status = edit.before.get("status").cloned();
+                set(fields(&mut edit.after), "status", status);
+            }
+            if res.kind == "Namespace" && !res.custom {
+                let spec = edit.before.get("spec").cloned();
+                set(fields(&mut edit.after), "spec", spec);
+            }
+        }
+        Subresource::Status => {
+            let mut after = edit.before.clone();
+            set(
+                fields(&mut after),
+                "status",
+                edit.after.get("status").cloned(),
+            );
+            let kept: &[&str] = if res.custom {
+                &["managedFields"]
+            } else {
+                &["managedFields", "labels", "annotations", "finalizers"]
+            };
+            for &name in kept {
+                let value = edit.after["metadata"].get(name).cloned();
+                set(child(&mut after, "metadata"), name, value);
+            }
+            edit.after = after;
+        }
+        Subresource::Finalize => {
+            let finalizers = edit.after["spec"].get("finalizers").cloned();
+            let mut after = edit.before.clone();
+            set_at(
+                &mut after,
+                "spec.finalizers",
+                finalizers.unwrap_or_else(|| json!([])),
+            );
+            edit.after = after;
+        }
+        Subresource::Scale | Subresource::Binding => {}
+    }
+    for name in SYSTEM_FIELDS {
+        let value = edit.before["metadata"].get(*name).cloned();
+        set(child(&mut edit.after, "metadata"), name, value);
+    }
+}
+
+/// Metadata that only the store writes.
+const SYSTEM_FIELDS: &[&str] = &[
+    "uid",
+    "resourceVersion",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "generation",
+    "generateName",
+    "selfLink",
+    "namespace",
+];
+
+/// A client that leaves `managedFields` out, or sends an old copy, does not change them; one that
+/// sends an empty list clears them.
+fn restore_managed(before: &Value, after: &mut Value) {
+    let cleared = match after["metadata"].get("managedFields") {
+        Some(Value::Array(list)) => list.is_empty() || (list.len() == 1 && list[0] == json!({})),
+        _ => false,
+    };
+    let kept = before["metadata"]
+        .get("managedFields")
+        .cloned()
+        .filter(|_| !cleared);
+    set(child(after, "metadata"), "managedFields", kept);
+}
+
+fn no_new_finalizers(before: &Value, after: &Value, causes: &mut Vec<Cause>) {
+    if before["metadata"]["deletionTimestamp"].is_null() {
+        return;
+    }
+    let old = list(&before["metadata"], "finalizers");
+    let new = list(&after["metadata"], "finalizers");
+    let extra: Vec<String> = new
+        .iter()
+        .filter(|one| !old.contains(one))
+        .map(|one| format!("{one}"))
+        .collect();
+    if !extra.is_empty() {
+        let why = format!(
+            "no new finalizers can be added if the object is being deleted, found new finalizers \
+             []string{{{}}}",
+            extra.join(", ")
+        );
+        causes.push(Cause::forbidden("metadata.finalizers", &why));
+    }
+}
+
+fn count_generation(target: Target<'_>, before: &Value, after: &mut Value) {
+    let res = target.res;
+    if !meta::counts_generations(res) || target.sub == Subresource::Status {
+        return;
+    }
+    let changed = meta::spec_differs(res, before, after)
+        || (res.kind == "EndpointSlice"
+            && before["metadata"]["labels"] != after["metadata"]["labels"]);
+    if changed {
+        let generation = before["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
+        child(after, "metadata").insert("generation".to_owned(), generation.into());
+    }
+}
+
+/// Whether an object that was waiting for its finalizers has none left.
+fn ends_with_this(after: &Value) -> bool {
+    let meta = &after["metadata"];
+    if meta["deletionTimestamp"].is_null() || !list(meta, "finalizers").is_empty() {
+        return false;
+    }
+    if after["kind"] == "Namespace" && after["apiVersion"] == "v1" {
+        return list(&after["spec"], "finalizers").is_empty();
+    }
+    meta["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) == 0
+}

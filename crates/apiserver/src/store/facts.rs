@@ -1,0 +1,24 @@
+//! The facts of the cluster that decide about writes, and the store's bounds.
+use ipnet::IpNet;
+
+/// The largest object, encoded: what etcd takes by default.
+pub const OBJECT_BYTES_MAX: usize = 1_572_864;
+
+/// Whether endpoints may have loopback addresses, which Kubernetes refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LoopbackEndpoints {
+    /// As Kubernetes.
+    #[default]
+    Refused,
+    /// For a lab whose pods live on loopback addresses.
+    Allowed,
+}
+
+/// The facts of the cluster.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts {
+    /// Where ClusterIPs come from.
+    pub service_cidr: IpNet,
+    /// Whether endpoints may have loopback addresses.
+    pub loopback_endpoints: LoopbackEndpoints,
+}

@@ -1,0 +1,213 @@
+//! Creates.
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::json::{child, set, text};
+use super::request::{DryRun, WriteOptions};
+use super::{Moment, Store, admit, convert, meta, namespaces};
+use crate::apply::managed;
+use crate::error::StatusError;
+use crate::object::Object;
+use crate::registry::Resource;
+
+/// How often a taken generated name is replaced by another.
+const GENERATE_TRIES: usize = 8;
+
+impl Store {
+    /// Stores a new object.
+    pub fn create(
+        &mut self,
+        moment: &mut Moment<'_>,
+        (res, namespace): (&Arc<Resource>, Option<&str>),
+        mut object: Value,
+        options: &WriteOptions,
+    ) -> Result<Arc<Object>, StatusError> {
+        self.check_identity(res, namespace, &mut object)?;
+        if !text(&object["metadata"], "resourceVersion").is_empty() {
+            let why = "resourceVersion should not be set on objects to be created";
+            return Err(StatusError::new(500, "", why));
+        }
+        self.fill_system_fields(moment, res, &mut object);
+        self.check_namespace_of(res, &object)?;
+        self.store_new(moment, res, object, options)
+    }
+
+    /// The part of a create that apply shares: name, defaults, checks, ownership.
+    pub(super) fn store_new(
+        &mut self,
+        moment: &mut Moment<'_>,
+        res: &Arc<Resource>,
+        mut object: Value,
+        options: &WriteOptions,
+    ) -> Result<Arc<Object>, StatusError> {
+        self.choose_name(moment, res, &mut object)?;
+        let name = text(&object["metadata"], "name").to_owned();
+        let applied = object["metadata"]["managedFields"]
+            .as_array()
+            .is_some_and(|list| !list.is_empty());
+        convert::to_storage(res, &mut object);
+        admit::create(self, moment, res, &mut object)?;
+        let causes = meta::problems(res, &object);
+        if !causes.is_empty() {
+            return Err(StatusError::invalid(res, &name, &causes));
+        }
+        let namespace = text(&object["metadata"], "namespace").to_owned();
+        if self.head.get(&res.storage, &namespace, &name).is_some() {
+            return Err(StatusError::already_exists(res, &name));
+        }
+        if !applied {
+            let by = managed::Writer::new(res, options, moment.now);
+            managed::record(&by, None, &mut object);
+        }
+        if options.dry_run == DryRun::All {
+            return Object::new(&object).map(Arc::new);
+        }
+        self.put(&res.storage, None, &mut object)
+    }
+
+    /// Refuses an object that claims to be something else than its URL says.
+    pub(super) fn check_identity(
+        &self,
+        res: &Resource,
+        namespace: Option<&str>,
+        object: &mut Value,
+    ) -> Result<(), StatusError> {
+        if !object.is_object() {
+            return Err(StatusError::bad_request(format!(
+                "couldn't get version/kind; json parse error: an object of kind {} is expected",
+                res.kind
+            )));
+        }
+        if !(object["metadata"].is_object() || object["metadata"].is_null()) {
+            return Err(StatusError::bad_request(format!(
+                "{} in version {:?} cannot be handled as a {}: metadata must be an object",
+                res.kind, res.version, res.kind
+            )));
+        }
+        let (wanted, found) = (res.api_version(), text(object, "apiVersion").to_owned());
+        if !found.is_empty() && found != wanted {
+            return Err(StatusError::bad_request(format!(
+                "the API version in the data ({found}) does not match the expected API version \
+                 ({wanted})"
+            )));
+        }
+        let kind = text(object, "kind").to_owned();
+        if !kind.is_empty() && kind != res.kind {
+            return Err(StatusError::bad_request(format!(
+                "{kind} in version {:?} cannot be handled as a {}: no kind {kind:?} is registered \
+                 for version {wanted:?}",
+                res.version, res.kind
+            )));
+        }
+        let fields = super::json::fields(object);
+        fields.insert("apiVersion".to_owned(), wanted.into());
+        fields.insert("kind".to_owned(), res.kind.clone().into());
+        let meta = child(object, "metadata");
+        let inside = meta
+            .get("namespace")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        match namespace.filter(|_| res.is_namespaced()) {
+            Some(namespace) if inside.is_empty() => {
+                meta.insert("namespace".to_owned(), namespace.into());
+            }
+            Some(namespace) if inside != namespace => {
+                return Err(StatusError::bad_request(
+                    "the namespace of the provided object does not match the namespace sent on \
+                     the request",
+                ));
+            }
+            Some(_) => {}
+            None if res.is_namespaced() && inside.is_empty() => {
+                return Err(StatusError::bad_request("namespace is required"));
+            }
+            None => set(
+                meta,
+                "namespace",
+                (!inside.is_empty() && res.is_namespaced()).then(|| inside.into()),
+            ),
+        }
+        Ok(())
+    }
+
+    /// The namespace must exist and must not be going away.
+    pub(super) fn check_namespace_of(
+        &self,
+        res: &Resource,
+        object: &Value,
+    ) -> Result<(), StatusError> {
+        if !res.is_namespaced() {
+            return Ok(());
+        }
+        let namespace = text(&object["metadata"], "namespace");
+        let Some(found) = self.head.get(&namespaces(), "", namespace) else {
+            let registry = &self.registry;
+            return Err(registry.find("", "v1", "namespaces").map_or_else(
+                || StatusError::internal("there is no namespaces resource"),
+                |namespaces| StatusError::not_found(&namespaces, namespace),
+            ));
+        };
+        if !found.is_terminating() {
+            return Ok(());
+        }
+        let why = format!(
+            "unable to create new content in namespace {namespace} because it is being terminated"
+        );
+        let mut error = StatusError::forbidden(res, text(&object["metadata"], "name"), &why);
+        if let Some(details) = error.details.as_mut() {
+            details["causes"] = json!([{
+                "reason": "NamespaceTerminating", "field": "metadata.namespace",
+                "message": format!("namespace {namespace} is being terminated"),
+            }]);
+        }
+        Err(error)
+    }
+
+    pub(super) fn fill_system_fields(
+        &self,
+        moment: &mut Moment<'_>,
+        res: &Resource,
+        object: &mut Value,
+    ) {
+        let meta = child(object, "metadata");
+        for name in [
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+            "selfLink",
+            "generation",
+        ] {
+            meta.remove(name);
+        }
+        meta.insert("uid".to_owned(), meta::new_uid(moment.rng).into());
+        meta.insert(
+            "creationTimestamp".to_owned(),
+            meta::stamp(moment.now).into(),
+        );
+        if meta::counts_generations(res) {
+            meta.insert("generation".to_owned(), 1.into());
+        }
+    }
+
+    fn choose_name(
+        &self,
+        moment: &mut Moment<'_>,
+        res: &Resource,
+        object: &mut Value,
+    ) -> Result<(), StatusError> {
+        let meta = &object["metadata"];
+        let base = text(meta, "generateName");
+        if !text(meta, "name").is_empty() || base.is_empty() {
+            return Ok(());
+        }
+        let namespace = text(meta, "namespace");
+        for _ in 0..GENERATE_TRIES {
+            let name = meta::generated_name(base, moment.rng);
+            if self.head.get(&res.storage, namespace, &name).is_none() {
+                child(object, "metadata").insert("name".to_owned(), name.into());
+                return Ok(());
+            }
+        }
+        Err(StatusError::already_exists(res, base))
+    }
+}
