@@ -1,0 +1,153 @@
+//! How objects of a kind merge: which lists are maps, which are sets, what is one value.
+//!
+//! Built-in kinds have a table by hand; custom resources bring it in their schema. What neither
+//! names merges as in Kubernetes: objects by field, lists as one value.
+mod table;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
+
+use serde_json::Value;
+
+use crate::registry::Resource;
+
+/// How a list merges.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) enum Listing {
+    /// As one value.
+    #[default]
+    Atomic,
+    /// By its elements, which are plain values.
+    Set,
+    /// By its elements, which have keys.
+    Map(Vec<Key>),
+}
+
+/// A field that identifies elements of a list.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Key {
+    pub(crate) name: String,
+    /// What it is if the element does not have it.
+    pub(crate) default: Option<Value>,
+}
+
+/// Whether an object merges by field.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Mapping {
+    /// By field.
+    #[default]
+    Granular,
+    /// As one value.
+    Atomic,
+}
+
+/// How a value and everything in it merges.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Shape {
+    fields: BTreeMap<String, Shape>,
+    /// Of the elements of a list, or of the values of a map.
+    inner: Option<Box<Shape>>,
+    pub(crate) listing: Listing,
+    pub(crate) mapping: Mapping,
+}
+
+static PLAIN: LazyLock<Shape> = LazyLock::new(Shape::default);
+
+impl Shape {
+    /// The shape of a resource's objects.
+    pub(crate) fn of(res: &Resource) -> Arc<Self> {
+        if !res.custom {
+            return table::builtin(&res.group, &res.kind);
+        }
+        let mut shape = res
+            .schema
+            .as_deref()
+            .map_or_else(Self::default, Self::of_schema);
+        shape
+            .fields
+            .insert("metadata".to_owned(), table::metadata());
+        Arc::new(shape)
+    }
+
+    /// The shape of a field.
+    pub(crate) fn field(&self, name: &str) -> &Self {
+        self.fields
+            .get(name)
+            .or(self.inner.as_deref())
+            .unwrap_or(&PLAIN)
+    }
+
+    /// The shape of a list's elements.
+    pub(crate) fn element(&self) -> &Self {
+        self.inner.as_deref().unwrap_or(&PLAIN)
+    }
+
+    /// The one key by which strategic merge finds elements.
+    pub(crate) fn merge_key(&self) -> Option<&str> {
+        match &self.listing {
+            Listing::Map(keys) => keys.first().map(|key| key.name.as_str()),
+            Listing::Set | Listing::Atomic => None,
+        }
+    }
+
+    fn of_schema(schema: &Value) -> Self {
+        let mut shape = Self::default();
+        for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+            let field = Self::of_schema(field);
+            if !field.is_plain() {
+                shape.fields.insert(name.clone(), field);
+            }
+        }
+        let inner = ["items", "additionalProperties"];
+        if let Some(inner) = inner
+            .iter()
+            .find_map(|name| schema.get(*name))
+            .filter(|one| one.is_object())
+        {
+            shape.inner = Some(Box::new(Self::of_schema(inner)));
+        }
+        if schema["x-kubernetes-map-type"] == "atomic" {
+            shape.mapping = Mapping::Atomic;
+        }
+        shape.listing = match schema["x-kubernetes-list-type"].as_str() {
+            Some("set") => Listing::Set,
+            Some("map") => {
+                let element = &schema["items"]["properties"];
+                let keys = schema["x-kubernetes-list-map-keys"].as_array();
+                let keys = keys
+                    .map_or(&[][..], Vec::as_slice)
+                    .iter()
+                    .filter_map(Value::as_str);
+                Listing::Map(
+                    keys.map(|name| Key {
+                        name: name.to_owned(),
+                        default: element[name].get("default").cloned(),
+                    })
+                    .collect(),
+                )
+            }
+            _ => Listing::Atomic,
+        };
+        shape
+    }
+
+    fn is_plain(&self) -> bool {
+        self.fields.is_empty()
+            && self.inner.as_ref().is_none_or(|inner| inner.is_plain())
+            && self.listing == Listing::Atomic
+            && self.mapping == Mapping::Granular
+    }
+
+    /// Makes room for a path such as `spec.containers[].env`, and answers its end.
+    fn at_path(&mut self, path: &str) -> &mut Self {
+        let mut here = self;
+        for step in path.split('.') {
+            let name = step.trim_end_matches("[]");
+            here = here.fields.entry(name.to_owned()).or_default();
+            if step.ends_with("[]") {
+                here = here.inner.get_or_insert_with(Box::default);
+            }
+        }
+        here
+    }
+}

@@ -1,0 +1,327 @@
+//! Walks through values by their shape: which fields there are, what differs, how two merge.
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use super::fields::FieldSet;
+use super::shape::{Key, Listing, Mapping, Shape};
+
+/// What differs between two values.
+#[derive(Debug, Default)]
+pub(crate) struct Change {
+    pub(crate) added: FieldSet,
+    pub(crate) modified: FieldSet,
+    pub(crate) removed: FieldSet,
+}
+
+/// Which objects exist even when they are empty, and so are never added or removed themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Existing {
+    /// Those that are plain structs in built-in kinds.
+    Structs,
+    /// None: in a custom resource every object is there because somebody wrote it.
+    None,
+}
+
+/// Fields of built-in kinds that are structs, not pointers.
+const STRUCTS: &[&str] = &[
+    "f:metadata",
+    "f:spec",
+    "f:status",
+    "f:template",
+    "f:strategy",
+    "f:loadBalancer",
+    "f:names",
+];
+
+fn field_step(name: &str) -> String {
+    format!("f:{name}")
+}
+
+/// The step of a list's element by its keys.
+fn key_step(keys: &[Key], element: &Value) -> String {
+    let mut parts: BTreeMap<&str, Value> = BTreeMap::new();
+    for key in keys {
+        let value = element
+            .get(&key.name)
+            .cloned()
+            .or_else(|| key.default.clone());
+        parts.insert(&key.name, value.unwrap_or(Value::Null));
+    }
+    let parts: Vec<String> = parts
+        .iter()
+        .map(|(name, value)| format!("{:?}:{value}", *name))
+        .collect();
+    format!("k:{{{}}}", parts.join(","))
+}
+
+fn value_step(element: &Value) -> String {
+    format!("v:{element}")
+}
+
+/// A value's parts, if it has parts: its fields, or its elements by key.
+fn parts<'a>(value: &'a Value, shape: &'a Shape) -> Option<Vec<(String, &'a Value, &'a Shape)>> {
+    match value {
+        Value::Object(map) if shape.mapping == Mapping::Granular => Some(
+            map.iter()
+                .map(|(name, value)| (field_step(name), value, shape.field(name)))
+                .collect(),
+        ),
+        Value::Array(list) => match &shape.listing {
+            Listing::Atomic => None,
+            Listing::Set => Some(
+                list.iter()
+                    .map(|one| (value_step(one), one, shape.element()))
+                    .collect(),
+            ),
+            Listing::Map(keys) => Some(
+                list.iter()
+                    .map(|one| (key_step(keys, one), one, shape.element()))
+                    .collect(),
+            ),
+        },
+        _ => None,
+    }
+}
+
+/// All fields that a value sets.
+pub(crate) fn fields_of(value: &Value, shape: &Shape) -> FieldSet {
+    let mut set = FieldSet::default();
+    collect(value, shape, &mut Vec::new(), &mut set);
+    set
+}
+
+fn collect(value: &Value, shape: &Shape, path: &mut Vec<String>, set: &mut FieldSet) {
+    let parts = parts(value, shape).filter(|parts| !parts.is_empty());
+    let Some(parts) = parts else {
+        set.insert(path);
+        return;
+    };
+    for (step, part, shape) in parts {
+        let element = !step.starts_with("f:");
+        path.push(step);
+        if element {
+            set.insert(path);
+        }
+        collect(part, shape, path, set);
+        path.pop();
+    }
+}
+
+/// What differs between two values.
+pub(crate) fn compare(before: &Value, after: &Value, shape: &Shape, existing: Existing) -> Change {
+    let mut change = Change::default();
+    differ(
+        (Some(before), Some(after)),
+        shape,
+        &mut Walk {
+            path: Vec::new(),
+            existing,
+        },
+        &mut change,
+    );
+    change
+}
+
+fn some_parts<'a>(
+    side: Option<&'a Value>,
+    shape: &'a Shape,
+) -> Option<Vec<(String, &'a Value, &'a Shape)>> {
+    side.and_then(|value| parts(value, shape))
+        .filter(|parts| !parts.is_empty())
+}
+
+struct Walk {
+    path: Vec<String>,
+    existing: Existing,
+}
+
+impl Walk {
+    /// Whether an object itself is worth mentioning when it comes or goes.
+    fn counts(&self) -> bool {
+        let is_struct = |step: &String| STRUCTS.contains(&step.as_str());
+        !(self.existing == Existing::Structs && self.path.last().is_some_and(is_struct))
+    }
+}
+
+fn differ(
+    sides: (Option<&Value>, Option<&Value>),
+    shape: &Shape,
+    walk: &mut Walk,
+    change: &mut Change,
+) {
+    let (old, new) = (some_parts(sides.0, shape), some_parts(sides.1, shape));
+    if old.is_none() && new.is_none() {
+        match sides {
+            (None, Some(_)) => change.added.insert(&walk.path),
+            (Some(_), None) => change.removed.insert(&walk.path),
+            (Some(old), Some(new)) if old != new => change.modified.insert(&walk.path),
+            _ => {}
+        }
+        return;
+    }
+    // A scalar that becomes an object, or the other way round, goes and comes.
+    if let (Some(value), Some(_)) = (sides.0.filter(|_| old.is_none()), &new) {
+        if !value.is_object() && !value.is_array() && !value.is_null() {
+            change.removed.insert(&walk.path);
+        }
+    }
+    if let (Some(_), Some(value)) = (&old, sides.1.filter(|_| new.is_none())) {
+        if !value.is_object() && !value.is_array() {
+            change.added.insert(&walk.path);
+        }
+    }
+    let mut both: BTreeMap<String, (Option<&Value>, Option<&Value>, &Shape)> = BTreeMap::new();
+    for (step, value, shape) in old.into_iter().flatten() {
+        both.insert(step, (Some(value), None, shape));
+    }
+    for (step, value, shape) in new.into_iter().flatten() {
+        both.entry(step).or_insert((None, None, shape)).1 = Some(value);
+    }
+    for (step, (old, new, shape)) in both {
+        walk.path.push(step);
+        differ((old, new), shape, walk, change);
+        walk.path.pop();
+    }
+    if walk.path.is_empty() || !walk.counts() {
+        return;
+    }
+    match sides {
+        (None, Some(_)) => change.added.insert(&walk.path),
+        (Some(_), None) => change.removed.insert(&walk.path),
+        _ => {}
+    }
+}
+
+/// Merges an intent into a value.
+pub(crate) fn merge(value: &mut Value, config: &Value, shape: &Shape) {
+    match (&mut *value, config) {
+        (Value::Object(map), Value::Object(wanted)) if shape.mapping == Mapping::Granular => {
+            for (name, wanted) in wanted {
+                match map.get_mut(name) {
+                    Some(present) => merge(present, wanted, shape.field(name)),
+                    None => {
+                        map.insert(name.clone(), wanted.clone());
+                    }
+                }
+            }
+        }
+        (Value::Array(list), Value::Array(wanted)) if shape.listing != Listing::Atomic => {
+            *list = merge_lists(list, wanted, shape);
+        }
+        _ => value.clone_from(config),
+    }
+}
+
+/// The elements of both lists: in the order of the intent, the others where they were.
+fn merge_lists(present: &[Value], wanted: &[Value], shape: &Shape) -> Vec<Value> {
+    let step = |value: &Value| match &shape.listing {
+        Listing::Map(keys) => key_step(keys, value),
+        Listing::Set | Listing::Atomic => value_step(value),
+    };
+    let old: Vec<(String, &Value)> = present.iter().map(|value| (step(value), value)).collect();
+    let new: Vec<(String, &Value)> = wanted.iter().map(|value| (step(value), value)).collect();
+    let in_new = |key: &String| new.iter().any(|(other, _)| other == key);
+    let mut merged: Vec<(String, Value)> = Vec::with_capacity(old.len() + new.len());
+    let (mut at_old, mut at_new) = (0, 0);
+    while at_old < old.len() || at_new < new.len() {
+        if let Some((key, value)) = old.get(at_old) {
+            if !in_new(key) {
+                merged.push((key.clone(), (*value).clone()));
+                at_old += 1;
+                continue;
+            }
+            if merged.iter().any(|(done, _)| done == key) {
+                at_old += 1;
+                continue;
+            }
+        }
+        let Some((key, wanted)) = new.get(at_new) else {
+            at_old += 1;
+            continue;
+        };
+        at_new += 1;
+        if merged.iter().any(|(done, _)| done == key) {
+            continue;
+        }
+        let mut value = (*wanted).clone();
+        if let Some((_, present)) = old.iter().find(|(other, _)| other == key) {
+            value = (*present).clone();
+            merge(&mut value, wanted, shape.element());
+        }
+        merged.push((key.clone(), value));
+    }
+    merged.into_iter().map(|(_, value)| value).collect()
+}
+
+/// Whether anything of a value is left after a removal.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Left {
+    Something,
+    Nothing,
+}
+
+/// Takes fields out of a value; an object that loses its last field goes as well.
+pub(crate) fn remove(value: &mut Value, gone: &FieldSet, shape: &Shape) {
+    take_out(value, gone, shape);
+}
+
+fn take_out(value: &mut Value, gone: &FieldSet, shape: &Shape) -> Left {
+    match value {
+        Value::Object(map) if shape.mapping == Mapping::Granular => {
+            let before = map.len();
+            map.retain(|name, value| {
+                let step = field_step(name);
+                if gone.has(&step) {
+                    return false;
+                }
+                gone.below(&step).is_none_or(|below| {
+                    take_out(value, below, shape.field(name)) == Left::Something
+                })
+            });
+            if before > 0 && map.is_empty() {
+                Left::Nothing
+            } else {
+                Left::Something
+            }
+        }
+        Value::Array(list) if shape.listing != Listing::Atomic => {
+            let before = list.len();
+            list.retain_mut(|value| {
+                let step = match &shape.listing {
+                    Listing::Map(keys) => key_step(keys, value),
+                    Listing::Set | Listing::Atomic => value_step(value),
+                };
+                if gone.has(&step) {
+                    return false;
+                }
+                gone.below(&step)
+                    .is_none_or(|below| take_out(value, below, shape.element()) == Left::Something)
+            });
+            if before > 0 && list.is_empty() {
+                Left::Nothing
+            } else {
+                Left::Something
+            }
+        }
+        _ => Left::Something,
+    }
+}
+
+/// Takes nulls out of an intent: they set nothing.
+pub(crate) fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|_, value| !value.is_null());
+            map.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(list) => list.iter_mut().for_each(drop_nulls),
+        _ => {}
+    }
+    debug_assert!(!matches!(value, Value::Object(map) if map.values().any(Value::is_null)));
+}
+
+/// An empty object, to compare a new one with.
+pub(crate) fn nothing() -> Value {
+    Value::Object(Map::new())
+}
