@@ -1,0 +1,177 @@
+use serde_json::json;
+
+use super::FILE;
+use crate::db::{Controllers, Db, From, Patch, Storage};
+use crate::testing::{World, config_map, drain, options};
+
+#[tokio::test]
+async fn what_was_acknowledged_is_there_after_a_restart_and_watches_resume() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::on_disk(dir.path()).await;
+    world
+        .create("configmaps", config_map("a", json!({"k": "1"})))
+        .await
+        .unwrap();
+    let seen = world.db.resource_version();
+    world
+        .create("configmaps", config_map("b", json!({})))
+        .await
+        .unwrap();
+    let patch = Patch::Merge(json!({"data": {"k": "2"}}));
+    world.patch("configmaps", "a", patch).await.unwrap();
+    world.delete("configmaps", "b").await.unwrap();
+    let before = (world.list("configmaps"), world.db.resource_version());
+    world.db.close().await;
+
+    let world = World::on_disk(dir.path()).await;
+    assert_eq!(
+        (world.list("configmaps"), world.db.resource_version()),
+        before
+    );
+    let mut watch = world.watch("configmaps", From::Version(seen), "").unwrap();
+    assert_eq!(drain(&mut watch), ["ADDED b", "MODIFIED a", "DELETED b"]);
+    let made = world
+        .create("configmaps", config_map("c", json!({})))
+        .await
+        .unwrap();
+    assert_eq!(
+        crate::testing::version(&made),
+        before.1 + 1,
+        "versions go on"
+    );
+}
+
+#[tokio::test]
+async fn the_history_on_disk_is_bounded_and_states_do_not_pile_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut short = options();
+    short.history_events = 8;
+    let storage = || Storage::Dir(dir.path().to_owned());
+    let world = World {
+        db: Db::open(storage(), short.clone()).await.unwrap(),
+    };
+    world
+        .create("configmaps", config_map("a", json!({})))
+        .await
+        .unwrap();
+    let old = world.db.resource_version();
+    for number in 0..20 {
+        let patch = Patch::Merge(json!({"data": {"k": number.to_string()}}));
+        world.patch("configmaps", "a", patch).await.unwrap();
+    }
+    world.delete("configmaps", "a").await.unwrap();
+    let newest = world.db.resource_version();
+    world.db.close().await;
+    let world = World {
+        db: Db::open(storage(), short).await.unwrap(),
+    };
+    assert_eq!(
+        world
+            .watch("configmaps", From::Version(old), "")
+            .unwrap_err()
+            .code,
+        410
+    );
+    let mut watch = world
+        .watch("configmaps", From::Version(newest - 3), "")
+        .unwrap();
+    assert_eq!(drain(&mut watch), ["MODIFIED a", "MODIFIED a", "DELETED a"]);
+    assert!(world.names("configmaps").is_empty());
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::on_disk(dir.path()).await;
+    for number in 0..50 {
+        world
+            .create("configmaps", config_map(&format!("m{number}"), json!({})))
+            .await
+            .unwrap();
+    }
+    world.db.close().await;
+    let path = dir.path().join(FILE);
+    let whole = std::fs::read(&path).unwrap();
+    for damaged in [
+        &whole[..whole.len() / 3],
+        &whole[..100],
+        b"no store at all".as_slice(),
+    ] {
+        std::fs::write(&path, damaged).unwrap();
+        let storage = Storage::Dir(dir.path().to_owned());
+        let opened = std::panic::AssertUnwindSafe(Db::open(storage, options())).await;
+        let error = format!("{:#}", opened.unwrap_err());
+        assert!(error.contains(FILE), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_in_use_is_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::on_disk(dir.path()).await;
+    let storage = Storage::Dir(dir.path().to_owned());
+    let error = Db::open(storage, options()).await.unwrap_err();
+    assert!(
+        error.to_string().contains("is in use by another process"),
+        "{error:#}"
+    );
+    drop(world);
+}
+
+/// The child of the test below: writes until it is killed, and says what was acknowledged.
+#[tokio::test]
+async fn child_that_writes_until_it_is_killed() {
+    let Some(dir) = std::env::var_os("TOMBOLO_TEST_STORE") else {
+        return;
+    };
+    let mut options = options();
+    options.controllers = Controllers::Off;
+    let world = World {
+        db: Db::open(Storage::Dir(dir.into()), options).await.unwrap(),
+    };
+    for number in 0.. {
+        let name = format!("m{number}");
+        world
+            .create("configmaps", config_map(&name, json!({})))
+            .await
+            .unwrap();
+        println!("acknowledged {name}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_survives_kill_minus_nine() {
+    use tokio::io::{AsyncBufReadExt, BufReader};
+    let dir = tempfile::tempdir().unwrap();
+    let mut acknowledged = Vec::new();
+    for round in 1..=3 {
+        let mut child = tokio::process::Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "log::tests::child_that_writes_until_it_is_killed",
+                "--nocapture",
+            ])
+            .env("TOMBOLO_TEST_STORE", dir.path().join(format!("{round}")))
+            .stdout(std::process::Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        acknowledged.clear();
+        while let Some(line) = lines.next_line().await.unwrap() {
+            if let Some((_, name)) = line.split_once("acknowledged ") {
+                acknowledged.push(name.to_owned());
+            }
+            if acknowledged.len() == 20 * round {
+                child.start_kill().unwrap();
+            }
+        }
+        child.wait().await.unwrap();
+        let world = World::on_disk(&dir.path().join(format!("{round}"))).await;
+        let found = world.names("configmaps");
+        for name in &acknowledged {
+            assert!(found.contains(name), "{name} was acknowledged and is lost");
+        }
+        world.db.close().await;
+    }
+}
