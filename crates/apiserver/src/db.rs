@@ -3,6 +3,8 @@
 //! Reads look at a published snapshot and never wait. Writes go to one owner, which carries out
 //! what has queued up as one batch, commits it with one fsync, and only then publishes, answers
 //! and tells the watchers.
+mod engine;
+mod feed;
 mod options;
 mod watch;
 
@@ -10,131 +12,255 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+pub use crate::store::facts::LoopbackEndpoints;
 pub use crate::store::request::{
     Bookmarks, DeleteOptions, Deleted, DryRun, FieldValidation, Force, From, List, Outcome, Patch,
     Propagation, Subresource, Target, WatchOptions, WriteOptions,
 };
-pub use options::{Clock, Controllers, LoopbackEndpoints, MintToken, Options, Storage, TokenFor};
+pub use options::{Clock, Controllers, MintToken, Options, Storage, TokenFor};
 pub use watch::{Watch, WatchEvent};
 
 use crate::error::StatusError;
 use crate::object::Object;
 use crate::registry::{Registry, Resource};
 use crate::selector::Selectors;
+use crate::store::snapshot::Snapshot;
+use crate::store::{Moment, Store, convert};
+use engine::{Published, Shared, Writer};
 
 /// A handle on the database; clones share it.
 #[derive(Clone)]
 pub struct Db {
-    registry: Arc<Registry>,
+    shared: Arc<Shared>,
+    writer: Writer,
 }
 
 impl Db {
     /// Opens or creates a database, and boots a cluster in it: the system namespaces exist
     /// before this returns.
-    #[expect(clippy::unused_async, reason = "being written")]
-    pub async fn open(_storage: Storage, _options: Options) -> anyhow::Result<Self> {
-        Ok(Self {
-            registry: Arc::new(Registry::with_builtin()),
-        })
+    pub async fn open(storage: Storage, options: Options) -> anyhow::Result<Self> {
+        let (shared, writer) = engine::start(storage, &options)?;
+        let db = Self { shared, writer };
+        db.boot().await?;
+        if options.controllers == Controllers::Run {
+            crate::controllers::start(&db, &options);
+        }
+        Ok(db)
     }
 
     /// The resources that are served now.
     pub fn registry(&self) -> Arc<Registry> {
-        Arc::clone(&self.registry)
+        Arc::clone(&self.published().registry)
     }
 
     /// The version of the newest committed write.
     pub fn resource_version(&self) -> u64 {
-        0
+        self.published().snapshot.version
+    }
+
+    /// Everything that exists, at one version.
+    pub fn snapshot(&self) -> Snapshot {
+        self.published().snapshot.clone()
+    }
+
+    pub(crate) fn published(&self) -> Arc<Published> {
+        Arc::clone(&self.shared.published.read())
     }
 
     /// One object, in the version of `res`.
     pub fn get(
         &self,
         res: &Arc<Resource>,
-        _namespace: Option<&str>,
+        namespace: Option<&str>,
         name: &str,
     ) -> Result<Arc<Object>, StatusError> {
-        Err(StatusError::not_found(res, name))
+        let namespace = namespace.filter(|_| res.is_namespaced()).unwrap_or("");
+        let published = self.published();
+        let found = published.snapshot.get(&res.storage, namespace, name);
+        let found = found.ok_or_else(|| StatusError::not_found(res, name))?;
+        convert::shown(res, Arc::clone(found))
     }
 
     /// All objects of a namespace (none: of all namespaces) that the selectors select.
-    pub fn list(&self, _res: &Arc<Resource>, _namespace: Option<&str>, _sel: &Selectors) -> List {
+    pub fn list(&self, res: &Arc<Resource>, namespace: Option<&str>, sel: &Selectors) -> List {
+        let published = self.published();
+        let items = watch::selected(&published.snapshot, res, namespace, sel);
         List {
-            items: Vec::new(),
-            resource_version: 0,
+            items,
+            resource_version: published.snapshot.version,
         }
     }
 
     /// Stores a new object.
-    #[expect(clippy::unused_async, reason = "being written")]
     pub async fn create(
         &self,
-        _res: &Arc<Resource>,
-        _namespace: Option<&str>,
-        _object: Value,
-        _options: &WriteOptions,
+        res: &Arc<Resource>,
+        namespace: Option<&str>,
+        object: Value,
+        options: &WriteOptions,
     ) -> Result<Arc<Object>, StatusError> {
-        Err(StatusError::unavailable("not yet"))
+        let (res, options) = (Arc::clone(res), options.clone());
+        let namespace = namespace.map(str::to_owned);
+        self.write(move |store, moment| {
+            let stored = store.create(moment, (&res, namespace.as_deref()), object, &options)?;
+            convert::shown(&res, stored)
+        })
+        .await
     }
 
     /// Replaces an object, or a subresource of it. A Scale update answers the whole object:
     /// the HTTP front shows it as a Scale.
-    #[expect(clippy::unused_async, reason = "being written")]
     pub async fn update(
         &self,
-        _target: Target<'_>,
-        _object: Value,
-        _options: &WriteOptions,
+        target: Target<'_>,
+        object: Value,
+        options: &WriteOptions,
     ) -> Result<(Arc<Object>, Outcome), StatusError> {
-        Err(StatusError::unavailable("not yet"))
+        let (target, options) = (OwnedTarget::from(target), options.clone());
+        self.write(move |store, moment| store.update(moment, target.get(), object, &options))
+            .await
     }
 
     /// Changes an object, or a subresource of it. Apply may create it.
-    #[expect(clippy::unused_async, reason = "being written")]
     pub async fn patch(
         &self,
-        _target: Target<'_>,
-        _patch: Patch,
-        _options: &WriteOptions,
+        target: Target<'_>,
+        patch: Patch,
+        options: &WriteOptions,
     ) -> Result<(Arc<Object>, Outcome), StatusError> {
-        Err(StatusError::unavailable("not yet"))
+        let (target, options) = (OwnedTarget::from(target), options.clone());
+        self.write(move |store, moment| store.patch(moment, target.get(), patch, &options))
+            .await
     }
 
     /// Deletes an object, or begins to.
-    #[expect(clippy::unused_async, reason = "being written")]
     pub async fn delete(
         &self,
-        _target: Target<'_>,
-        _options: &DeleteOptions,
+        target: Target<'_>,
+        options: &DeleteOptions,
     ) -> Result<Deleted, StatusError> {
-        Err(StatusError::unavailable("not yet"))
+        let (target, options) = (OwnedTarget::from(target), options.clone());
+        self.write(move |store, moment| store.delete(moment, target.get(), &options))
+            .await
     }
 
     /// Deletes every object of a namespace (none: of all) that the selectors select.
-    #[expect(clippy::unused_async, reason = "being written")]
     pub async fn delete_collection(
         &self,
-        _res: &Arc<Resource>,
-        _namespace: Option<&str>,
-        _sel: &Selectors,
-        _options: &DeleteOptions,
+        res: &Arc<Resource>,
+        namespace: Option<&str>,
+        sel: &Selectors,
+        options: &DeleteOptions,
     ) -> Result<List, StatusError> {
-        Err(StatusError::unavailable("not yet"))
+        let (res, sel, options) = (Arc::clone(res), sel.clone(), options.clone());
+        let namespace = namespace.map(str::to_owned);
+        self.write(move |store, moment| {
+            store.delete_collection(moment, (&res, namespace.as_deref()), &sel, &options)
+        })
+        .await
     }
 
     /// Follows the objects of a namespace (none: of all) that the selectors select.
     pub fn watch(
         &self,
-        _res: &Arc<Resource>,
-        _namespace: Option<&str>,
-        _sel: &Selectors,
-        _options: WatchOptions,
+        res: &Arc<Resource>,
+        namespace: Option<&str>,
+        sel: &Selectors,
+        options: WatchOptions,
     ) -> Result<Watch, StatusError> {
-        Err(StatusError::unavailable("not yet"))
+        let published = self.published();
+        let filter = watch::Filter::new(res, namespace, sel);
+        Watch::begin(&self.shared.feeds, &published.snapshot, filter, options)
     }
 
     /// Stops the controllers and the owner, after everything acknowledged is on disk.
-    #[expect(clippy::unused_async, reason = "being written")]
-    pub async fn close(&self) {}
+    pub async fn close(&self) {
+        for task in self.shared.tasks.lock().drain(..) {
+            task.abort();
+        }
+        self.writer.stop().await;
+    }
+
+    /// Keeps a task that ends when the database is closed.
+    pub(crate) fn keep(&self, task: tokio::task::JoinHandle<()>) {
+        self.shared.tasks.lock().push(task);
+    }
+
+    /// Tells the newest version, at every change of it.
+    pub(crate) fn versions(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.shared.versions.subscribe()
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Store, &mut Moment<'_>) -> Result<T, StatusError> + Send + 'static,
+    ) -> Result<T, StatusError> {
+        self.writer.write(work).await
+    }
+
+    /// Creates the namespaces that every cluster has.
+    async fn boot(&self) -> anyhow::Result<()> {
+        let registry = self.registry();
+        let Some(namespaces) = registry.find("", "v1", "namespaces") else {
+            anyhow::bail!("there is no namespaces resource");
+        };
+        for name in ["default", "kube-node-lease", "kube-public", "kube-system"] {
+            let object = serde_json::json!({ "metadata": { "name": name } });
+            let created = self
+                .create(
+                    &namespaces,
+                    None,
+                    object,
+                    &WriteOptions::by("kube-apiserver"),
+                )
+                .await;
+            match created {
+                Ok(_) => {}
+                Err(error) if error.reason == "AlreadyExists" => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
 }
+
+impl std::fmt::Debug for Db {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Db")
+            .field("version", &self.resource_version())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A target that can travel to the owner.
+struct OwnedTarget {
+    res: Arc<Resource>,
+    namespace: Option<String>,
+    name: String,
+    sub: Subresource,
+}
+
+impl OwnedTarget {
+    fn get(&self) -> Target<'_> {
+        Target {
+            res: &self.res,
+            namespace: self.namespace.as_deref(),
+            name: &self.name,
+            sub: self.sub,
+        }
+    }
+}
+
+impl std::convert::From<Target<'_>> for OwnedTarget {
+    fn from(target: Target<'_>) -> Self {
+        Self {
+            res: Arc::clone(target.res),
+            namespace: target.namespace.map(str::to_owned),
+            name: target.name.to_owned(),
+            sub: target.sub,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

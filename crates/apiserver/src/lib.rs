@@ -1,9 +1,26 @@
 //! An embedded Kubernetes API: a pure store, its log on disk, and an HTTPS front.
 //!
 //! It must not know what Tombolo does with clusters: only the lab, the simulation and tests use it.
+mod apply;
+pub mod auth;
+mod controllers;
 pub mod db;
+pub mod discovery;
 pub mod error;
+pub mod http;
+mod log;
 pub mod object;
+pub mod openapi;
+pub mod patch;
+pub mod pki;
+pub mod rbac;
 pub mod registry;
+pub mod run;
 pub mod selector;
+pub mod serve;
 pub mod store;
+pub mod table;
+#[cfg(test)]
+mod testing;
+pub mod tls;
+pub mod token;

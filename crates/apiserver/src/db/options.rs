@@ -6,6 +6,8 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use jiff::Timestamp;
 
+use crate::store::facts::LoopbackEndpoints;
+
 /// Where the objects live.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Storage {
@@ -13,16 +15,6 @@ pub enum Storage {
     Memory,
     /// In a file in this directory, which is created if need be.
     Dir(PathBuf),
-}
-
-/// Whether endpoints may have loopback addresses, which Kubernetes refuses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum LoopbackEndpoints {
-    /// As Kubernetes.
-    #[default]
-    Refused,
-    /// For a lab whose pods live on loopback addresses.
-    Allowed,
 }
 
 /// Whether the small controllers run.
@@ -56,6 +48,9 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 /// Makes a token that does not expire, bound to its Secret.
 pub type MintToken = Arc<dyn Fn(&TokenFor) -> Result<String, String> + Send + Sync>;
 
+/// How many events are kept, unless the options say otherwise.
+const HISTORY_EVENTS: usize = 8192;
+
 /// The facts of the cluster.
 #[derive(Clone)]
 pub struct Options {
@@ -71,6 +66,8 @@ pub struct Options {
     pub controllers: Controllers,
     /// The certificate authority that goes into every namespace as `kube-root-ca.crt`.
     pub root_ca_pem: Option<String>,
+    /// How many events of each collection are kept for watches that resume.
+    pub history_events: usize,
     /// Makes tokens for Secrets; none leaves such Secrets without one.
     pub mint_token: Option<MintToken>,
 }
@@ -85,6 +82,7 @@ impl Options {
             loopback_endpoints: LoopbackEndpoints::default(),
             controllers: Controllers::default(),
             root_ca_pem: None,
+            history_events: HISTORY_EVENTS,
             mint_token: None,
         }
     }
