@@ -13,7 +13,7 @@ use tombolo_shell::drain::Drain;
 use tombolo_shell::metrics::Metrics;
 use tombolo_shell::ready::Ready;
 use tombolo_shell::task::Tasks;
-use tombolo_shell::tls::{Anchors, ClientCertificate, ServerTls};
+use tombolo_shell::tls::{Anchors, ClientCertificate, ClientTls, ServerTls};
 use tombolo_wire::proxy_api::destination::destination_server::DestinationServer;
 use tombolo_wire::proxy_api::identity::identity_server::IdentityServer;
 use tombolo_wire::proxy_api::inbound::inbound_server_policies_server::InboundServerPoliciesServer;
@@ -28,13 +28,16 @@ use crate::identity::name::Scheme;
 use crate::identity::own::{self, Files};
 use crate::policy::server::Policies;
 use crate::server::{self, Shared, Streams};
+use crate::world::carry;
 use crate::world::feed::{self, Cluster, Source};
-use crate::world::owner::Owner;
+use crate::world::links::Links;
+use crate::world::metrics::Counts;
+use crate::world::owner::{Owner, Parts};
 
 /// How long what is under way may take to end once the process is asked to stop.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
 /// What watches may hand over ahead of the owner.
-const FEED_CAPACITY: usize = 1024;
+const INPUTS_MAX: usize = 1024;
 /// Connecting to an API server takes no longer.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -81,15 +84,25 @@ pub(crate) async fn run_until(args: Args, drain: Drain, tasks: Tasks) -> anyhow:
     });
     let trust = Trust::establish(&args, &shared.scheme, &tasks).await?;
 
-    let (feed, fed) = mpsc::channel(FEED_CAPACITY);
+    let (inputs, received) = mpsc::channel(INPUTS_MAX);
     let cluster = Cluster {
         source: Source::Local,
         client: client.clone(),
-        feed,
+        inputs: inputs.clone(),
     };
     tasks.spawn("local cluster", feed::follow(cluster, tasks.child()));
-    let owner = Owner::new(Arc::clone(&shared), heard);
-    tasks.spawn("owner", owner.run(fed));
+    let (jobs, taken) = mpsc::channel(1);
+    let carrier = carry::carry(client.clone(), taken, inputs.clone());
+    tasks.spawn("carrier", carrier);
+    let probes = ClientTls::new(trust.anchors.clone(), trust.credentials.clone(), &[]);
+    let owner = Owner::new(Parts {
+        heard,
+        links: Links::new(probes, &tasks, inputs),
+        jobs,
+        counts: Counts::register(&metrics, &shared.streams),
+        shared: Arc::clone(&shared),
+    });
+    tasks.spawn("owner", owner.run(received));
 
     let admin = Admin {
         ready,

@@ -127,14 +127,4 @@ impl Board {
     pub(crate) fn pod(&self, key: &Key) -> watch::Receiver<Option<Arc<Pod>>> {
         self.state.lock().pods.subscribe(key)
     }
-
-    /// How many topics somebody may listen to: Services, addresses, pods.
-    pub(crate) fn topics(&self) -> [usize; 3] {
-        let state = self.state.lock();
-        [
-            state.services.asked.len(),
-            state.addresses.asked.len(),
-            state.pods.asked.len(),
-        ]
-    }
 }

@@ -12,14 +12,17 @@ use super::model::{Gateway, Key, Pod, Reach, Resolution, Service};
 use super::view::{Completeness, EndpointSet, Refusal, Source, View};
 use crate::identity::name::Scheme;
 
-/// Another cluster, as discovery sees it.
-#[derive(Debug)]
+/// Another cluster, as a Link calls it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Remote {
-    /// What it told us.
-    pub(crate) inventory: Inventory,
+    /// Whose objects are behind that name; several names may share them.
+    pub(crate) peer: Option<PeerId>,
     /// How it stands.
     pub(crate) standing: Standing,
 }
+
+/// A source of another cluster's objects.
+pub(crate) type PeerId = u64;
 
 /// How another cluster stands at the moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +73,7 @@ pub(crate) struct Directory {
     cluster: Arc<str>,
     /// The local cluster's objects.
     pub(crate) local: Inventory,
+    peers: BTreeMap<PeerId, Inventory>,
     remotes: BTreeMap<Arc<str>, Remote>,
     changed_remotes: BTreeSet<Arc<str>>,
     views: BTreeMap<Key, Arc<View>>,
@@ -86,6 +90,7 @@ impl Directory {
             scheme,
             cluster: cluster.into(),
             local: Inventory::default(),
+            peers: BTreeMap::new(),
             remotes: BTreeMap::new(),
             changed_remotes: BTreeSet::new(),
             views: BTreeMap::new(),
@@ -96,48 +101,48 @@ impl Directory {
         }
     }
 
-    /// The cluster that a Link calls `name`, if one leads there.
-    pub(crate) fn remote(&self, name: &str) -> Option<&Remote> {
-        self.remotes.get(name)
+    /// The objects of a peer; made empty if it is new.
+    pub(crate) fn peer_mut(&mut self, peer: PeerId) -> &mut Inventory {
+        self.peers.entry(peer).or_default()
     }
 
-    /// The objects of the cluster that a Link calls `name`; made empty if it is new.
-    pub(crate) fn remote_mut(&mut self, name: &Arc<str>) -> &mut Inventory {
-        let changed = &mut self.changed_remotes;
-        let remote = self.remotes.entry(Arc::clone(name)).or_insert_with(|| {
-            changed.insert(Arc::clone(name));
-            Remote {
-                inventory: Inventory::default(),
-                standing: Standing {
-                    domain: Arc::clone(name),
-                    use_of: UseOf::Given,
-                },
+    /// The objects of a peer.
+    pub(crate) fn peer(&self, peer: PeerId) -> Option<&Inventory> {
+        self.peers.get(&peer)
+    }
+
+    /// Forgets a peer that no name leads to any more.
+    pub(crate) fn drop_peer(&mut self, peer: PeerId) {
+        self.peers.remove(&peer);
+    }
+
+    /// All that depends on a peer has to be looked at again: it was heard completely.
+    pub(crate) fn touch_peer(&mut self, peer: PeerId) {
+        for (name, remote) in &self.remotes {
+            if remote.peer == Some(peer) {
+                self.changed_remotes.insert(Arc::clone(name));
             }
+        }
+    }
+
+    /// A Link leads to the cluster that it calls `name`.
+    pub(crate) fn put_remote(&mut self, name: &Arc<str>, remote: Remote) {
+        if self.remotes.get(name) != Some(&remote) {
+            self.changed_remotes.insert(Arc::clone(name));
+            self.remotes.insert(Arc::clone(name), remote);
+        }
+    }
+
+    /// Only these names are led to by Links; others are gone.
+    pub(crate) fn keep_remotes(&mut self, names: &BTreeSet<Arc<str>>) {
+        let changed = &mut self.changed_remotes;
+        self.remotes.retain(|name, _| {
+            let kept = names.contains(name);
+            if !kept {
+                changed.insert(Arc::clone(name));
+            }
+            kept
         });
-        &mut remote.inventory
-    }
-
-    /// Notes how a cluster stands.
-    pub(crate) fn set_standing(&mut self, name: &Arc<str>, standing: Standing) {
-        self.remote_mut(name);
-        if let Some(remote) = self.remotes.get_mut(name)
-            && remote.standing != standing
-        {
-            remote.standing = standing;
-            self.changed_remotes.insert(Arc::clone(name));
-        }
-    }
-
-    /// All that depends on that cluster has to be looked at again: it was heard completely.
-    pub(crate) fn touch_remote(&mut self, name: &Arc<str>) {
-        self.changed_remotes.insert(Arc::clone(name));
-    }
-
-    /// No Link leads to that cluster any more.
-    pub(crate) fn drop_remote(&mut self, name: &Arc<str>) {
-        if self.remotes.remove(name).is_some() {
-            self.changed_remotes.insert(Arc::clone(name));
-        }
     }
 
     /// Makes anew what the changes since the last call touch, and says what differs.
@@ -166,14 +171,18 @@ impl Directory {
                 service: service.clone(),
             })
             .collect();
-        for (name, remote) in &mut self.remotes {
-            let touched = remote.inventory.take_dirty();
+        for (peer, inventory) in &mut self.peers {
             // Pods of others matter only through the Services that they are behind.
-            remote.inventory.take_dirty_pods();
-            sources.extend(touched.into_iter().map(|service| Source {
-                cluster: Some(Arc::clone(name)),
-                service,
-            }));
+            inventory.take_dirty_pods();
+            let touched = inventory.take_dirty();
+            for (name, remote) in &self.remotes {
+                if remote.peer == Some(*peer) {
+                    sources.extend(touched.iter().map(|service| Source {
+                        cluster: Some(Arc::clone(name)),
+                        service: service.clone(),
+                    }));
+                }
+            }
         }
         for source in sources {
             let from = (source.clone(), Key::new("", ""));
@@ -290,14 +299,16 @@ impl Directory {
         let Some(remote) = self.remotes.get(cluster) else {
             return false;
         };
-        if !remote.inventory.is_complete() {
+        let inventory = remote.peer.and_then(|peer| self.peers.get(&peer));
+        let Some(inventory) = inventory.filter(|inventory| inventory.is_complete()) else {
             view.completeness = Completeness::Partial;
-        }
-        if let Some(service) = remote.inventory.service(key)
+            return true;
+        };
+        if let Some(service) = inventory.service(key)
             && remote.standing.use_of == UseOf::Given
         {
             let origin = Origin {
-                inventory: &remote.inventory,
+                inventory,
                 cluster: &remote.standing.domain,
                 scheme: &self.scheme,
             };

@@ -149,11 +149,6 @@ impl Inventory {
         self.pods.get(key)
     }
 
-    /// All Services.
-    pub(crate) fn services(&self) -> impl Iterator<Item = &Arc<Service>> {
-        self.services.values()
-    }
-
     /// The slices of a Service, in order of their names.
     pub(crate) fn slices<'a>(&'a self, service: &'a Key) -> impl Iterator<Item = &'a Arc<Slice>> {
         let from = (service.clone(), first(service));
@@ -163,9 +158,14 @@ impl Inventory {
             .filter_map(|(_, slice)| self.slices.get(slice))
     }
 
-    /// How many Services, slices and pods there are.
-    pub(crate) fn sizes(&self) -> [usize; 3] {
-        [self.services.len(), self.slices.len(), self.pods.len()]
+    /// Whether there is a slice of that key.
+    pub(crate) fn has_slice(&self, key: &Key) -> bool {
+        self.slices.contains_key(key)
+    }
+
+    /// The Services whose answers may have changed since they were taken last.
+    pub(crate) fn dirty(&self) -> impl Iterator<Item = &Key> {
+        self.dirty.iter()
     }
 
     /// The Services whose answers may have changed since the last call.

@@ -16,6 +16,9 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tombolo_shell::task::Tasks;
 
+use super::Input;
+use crate::discovery::directory::PeerId;
+
 /// First pause after an error.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 /// Longest pause after an error: a cluster that returns is heard within this.
@@ -51,22 +54,13 @@ pub(crate) enum What {
     Silent(String),
 }
 
-/// What a watch hands over, and from where.
-#[derive(Debug)]
-pub(crate) struct Fed {
-    /// Which cluster.
-    pub(crate) source: Source,
-    /// What.
-    pub(crate) what: What,
-}
-
 /// Which cluster something comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Source {
     /// This one.
     Local,
     /// Another one, by the number of its credentials.
-    Peer(u64),
+    Peer(PeerId),
 }
 
 /// A cluster to be followed.
@@ -77,7 +71,7 @@ pub(crate) struct Cluster {
     /// How to reach it.
     pub(crate) client: kube::Client,
     /// Where the owner takes from.
-    pub(crate) feed: mpsc::Sender<Fed>,
+    pub(crate) inputs: mpsc::Sender<Input>,
 }
 
 /// The API of Links, read as loose objects: one malformed Link must not stop the watch of all.
@@ -184,8 +178,8 @@ impl Cluster {
 
     /// False once nobody takes any more.
     async fn hand_over(&self, what: What) -> bool {
-        let source = self.source;
-        self.feed.send(Fed { source, what }).await.is_ok()
+        let input = Input::Cluster(self.source, what);
+        self.inputs.send(input).await.is_ok()
     }
 
     async fn ask_until_it_returns(&self) {

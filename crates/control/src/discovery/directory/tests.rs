@@ -84,11 +84,20 @@ fn east() -> Arc<str> {
     "east".into()
 }
 
-fn standing(domain: &str, use_of: UseOf) -> Standing {
-    Standing {
-        domain: domain.into(),
-        use_of,
+fn remote(peer: PeerId, domain: &str, use_of: UseOf) -> Remote {
+    Remote {
+        peer: Some(peer),
+        standing: Standing {
+            domain: domain.into(),
+            use_of,
+        },
     }
+}
+
+/// A Link to a cluster that it calls `name`, where `api` and `web` have a pod each.
+fn link(d: &mut Directory, name: &str, peer: PeerId, ip: &str) {
+    serve(d.peer_mut(peer), "web", ip);
+    d.put_remote(&name.into(), remote(peer, name, UseOf::Given));
 }
 
 /// What streams of `name` would be told: `address cluster`, one per endpoint.
@@ -197,16 +206,17 @@ fn a_flat_mirror_has_the_pods_of_the_other_cluster() {
         told(&d, "odd"),
         ["service demo/odd has no label multicluster.linkerd.io/remote-service"]
     );
-    d.remote_mut(&east());
+    d.put_remote(&east(), remote(1, "east", UseOf::Given));
     assert_eq!(touched(&d.refresh()), ["api-east"]);
     assert!(told(&d, "api-east").is_empty());
     let partial = d.views[&Key::new(NS, "api-east")].completeness;
     assert_eq!(partial, Completeness::Partial);
 
-    serve(d.remote_mut(&east()), "api", "10.2.0.1");
+    serve(d.peer_mut(1), "api", "10.2.0.1");
+    d.touch_peer(1);
     assert_eq!(touched(&d.refresh()), ["api-east"]);
     assert_eq!(told(&d, "api-east"), ["10.2.0.1:8080 east"]);
-    d.drop_remote(&east());
+    d.keep_remotes(&BTreeSet::new());
     d.refresh();
     assert!(told(&d, "api-east")[0].contains("no link leads"));
 }
@@ -215,8 +225,8 @@ fn a_flat_mirror_has_the_pods_of_the_other_cluster() {
 fn a_federated_service_is_the_union_and_a_dead_cluster_leaves_it() {
     let mut d = directory();
     serve(&mut d.local, "web", "10.1.0.1");
-    serve(d.remote_mut(&east()), "web", "10.2.0.1");
-    serve(d.remote_mut(&"north".into()), "web", "10.3.0.1");
+    link(&mut d, "east", 1, "10.2.0.1");
+    link(&mut d, "north", 2, "10.3.0.1");
     let federated = Resolution::Federated {
         local: Some("web".into()),
         remote: vec![(east(), "web".into()), ("north".into(), "web".into())],
@@ -231,13 +241,33 @@ fn a_federated_service_is_the_union_and_a_dead_cluster_leaves_it() {
     ];
     assert_eq!(told(&d, "web-federated"), all);
 
-    d.set_standing(&east(), standing("east", UseOf::Withheld));
+    d.put_remote(&east(), remote(1, "east", UseOf::Withheld));
     assert_eq!(touched(&d.refresh()), ["web-federated"]);
     assert_eq!(told(&d, "web-federated"), [all[0], all[2]]);
 
-    d.set_standing(&east(), standing("east", UseOf::Given));
+    d.put_remote(&east(), remote(1, "east", UseOf::Given));
     d.refresh();
     assert_eq!(told(&d, "web-federated"), all);
+}
+
+#[test]
+fn two_links_to_one_cluster_share_one_copy_of_it() {
+    let mut d = directory();
+    link(&mut d, "east", 1, "10.2.0.1");
+    d.put_remote(&"east-gw".into(), remote(1, "east", UseOf::Given));
+    let mirror = |cluster: &str| Resolution::Remote {
+        cluster: cluster.into(),
+        service: Some("web".into()),
+    };
+    d.local
+        .put_service(service("web-east", "10.0.0.2", mirror("east")));
+    d.local
+        .put_service(service("web-east-gw", "10.0.0.3", mirror("east-gw")));
+    d.refresh();
+    assert_eq!(told(&d, "web-east"), ["10.2.0.1:8080 east"]);
+    assert_eq!(told(&d, "web-east-gw"), ["10.2.0.1:8080 east"]);
+    d.peer_mut(1).drop_slice(&Key::new(NS, "web-x"));
+    assert_eq!(touched(&d.refresh()), ["web-east", "web-east-gw"]);
 }
 
 #[test]
@@ -256,7 +286,7 @@ fn a_gateway_mirror_shows_the_name_behind_it_and_the_failure_domain_of_its_clust
         Some(gateway),
     ));
     let link: Arc<str> = "east-gw".into();
-    d.set_standing(&link, standing("east", UseOf::Given));
+    d.put_remote(&link, remote(1, "east", UseOf::Given));
     d.refresh();
     assert_eq!(told(&d, "analytics-east-gw"), ["10.9.0.1:8080 east"]);
     let view = Arc::clone(&d.views[&Key::new(NS, "analytics-east-gw")]);
@@ -270,7 +300,7 @@ fn a_gateway_mirror_shows_the_name_behind_it_and_the_failure_domain_of_its_clust
     );
     assert!(endpoint.told.tls_identity.is_some());
 
-    d.set_standing(&link, standing("east", UseOf::Withheld));
+    d.put_remote(&link, remote(1, "east", UseOf::Withheld));
     d.refresh();
     assert!(told(&d, "analytics-east-gw").is_empty());
 }

@@ -1,0 +1,396 @@
+//! Links: which credentials they lead to, how their gateways fare, and what planners are shown of them.
+//!
+//! Decides when a Link changes over to another peer. Knows nothing of the local cluster's Services.
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tombolo_core::cluster::{Change, Decision, Observation, Path, Signal, Verdict};
+use tombolo_core::link::{Fault, GatewayHost, Link, LinkKey, LinkSpec};
+use tombolo_core::service::ServiceKey;
+use tombolo_core::world::{
+    Contact, Credentials, Export, Exports, GatewayHealth, GatewayView, LinkView, Remote,
+};
+use tombolo_k8s::link::LinkObject;
+use tombolo_shell::task::Tasks;
+use tombolo_shell::tls::ClientTls;
+
+use super::Input;
+use super::peers::Peers;
+use super::probe::{self, Watched};
+use super::roll::Roll;
+use super::standing::{self, Domain, Lead};
+use crate::discovery::directory::{self, Directory, PeerId, Standing, UseOf};
+use crate::discovery::model::Key;
+
+/// A Link and what belongs to it.
+pub(crate) struct LinkState {
+    /// The Link as it is written.
+    pub(crate) object: LinkObject,
+    /// Its status as it was written last.
+    pub(crate) status: Value,
+    /// How the cluster behind it stands.
+    pub(crate) domain: Option<Domain>,
+    credentials: Credentials,
+    current: Option<PeerId>,
+    next: Option<PeerId>,
+    gateway: Option<GatewayState>,
+    addresses: BTreeSet<IpAddr>,
+}
+
+struct GatewayState {
+    watched: Watched,
+    path: Path,
+    tasks: Tasks,
+}
+
+/// All Links, and the peers that they lead to.
+pub(crate) struct Links {
+    /// By key.
+    pub(crate) states: BTreeMap<LinkKey, LinkState>,
+    /// Clusters that are listened to.
+    pub(crate) peers: Peers,
+    tls: ClientTls,
+    tasks: Tasks,
+    inputs: mpsc::Sender<Input>,
+}
+
+impl Links {
+    /// None yet; gateways are probed with `tls`.
+    pub(crate) fn new(tls: ClientTls, tasks: &Tasks, inputs: mpsc::Sender<Input>) -> Self {
+        Self {
+            states: BTreeMap::new(),
+            peers: Peers::new(tasks.child(), inputs.clone()),
+            tls,
+            tasks: tasks.child(),
+            inputs,
+        }
+    }
+
+    /// Brings everything in line with the Links and Secrets that there are.
+    pub(crate) fn attend(&mut self, objects: &Roll<LinkObject>, secrets: &Roll<Arc<Secret>>) {
+        let present: BTreeSet<&LinkKey> = objects.iter().map(|(_, object)| &object.key).collect();
+        self.states.retain(|key, state| {
+            let kept = present.contains(key);
+            if !kept && let Some(gateway) = &state.gateway {
+                gateway.tasks.cancel();
+            }
+            kept
+        });
+        for (_, object) in objects.iter() {
+            let state = self
+                .states
+                .entry(object.key.clone())
+                .or_insert_with(|| LinkState::of(object.clone()));
+            if state.object != *object {
+                state.status = object.status.clone();
+                state.object = object.clone();
+            }
+            if let LinkSpec::Accepted(link) = &object.spec {
+                let secret = Key::new(object.key.namespace.as_str(), &link.credentials_secret);
+                let secret = secrets.get(&secret).map(|secret| &**secret);
+                state.follow_credentials(link, secret, &mut self.peers);
+                state.follow_gateway(link, (&self.tls, &self.tasks, &self.inputs));
+            }
+        }
+    }
+
+    /// Changes over to new credentials where they have told all; forgets peers that nobody leads to,
+    /// and says which.
+    pub(crate) fn change_over(&mut self, directory: &mut Directory) -> Vec<PeerId> {
+        let complete = |id: PeerId| directory.peer(id).is_some_and(|i| i.is_complete());
+        let mut wanted = BTreeSet::new();
+        for state in self.states.values_mut() {
+            if let Some(next) = state.next
+                && (state.current.is_none() || complete(next))
+            {
+                state.current = Some(next);
+                state.next = None;
+            }
+            wanted.extend(state.current.iter().chain(&state.next).copied());
+        }
+        let gone = self.peers.keep(&wanted);
+        for peer in &gone {
+            directory.drop_peer(*peer);
+        }
+        gone
+    }
+
+    /// Judges every cluster anew, and tells discovery; gives the keys of Links whose verdict changed.
+    pub(crate) fn judge(
+        &mut self,
+        (own_uid, own_name): (Option<&str>, &str),
+        directory: &mut Directory,
+    ) -> Vec<LinkKey> {
+        let leads: Vec<Lead<'_>> = self
+            .states
+            .iter()
+            .filter_map(|(key, state)| state.lead(key, &self.peers))
+            .collect();
+        let mut domains = standing::domains(&leads, (own_uid, own_name));
+        let mut changed = Vec::new();
+        for (key, state) in &mut self.states {
+            let domain = domains.remove(key);
+            if state.domain != domain {
+                if let Some(domain) = &domain {
+                    let Decision { verdict, because } = &domain.decision;
+                    tracing::info!(link = %key, cluster = %domain.name, %verdict, because, "a cluster was judged");
+                }
+                state.domain = domain;
+                changed.push(key.clone());
+            }
+        }
+        let mut by_age: Vec<_> = self.states.iter().collect();
+        by_age.sort_by_key(|(key, state)| (state.object.created, *key));
+        let mut names = BTreeSet::new();
+        for (_, state) in by_age {
+            let (Some(target), Some(domain)) = (state.object.spec.target(), &state.domain) else {
+                continue;
+            };
+            let name: Arc<str> = target.as_str().into();
+            if names.insert(Arc::clone(&name)) {
+                let use_of = match domain.decision.verdict {
+                    Verdict::Alive | Verdict::Stale => UseOf::Given,
+                    Verdict::Dead => UseOf::Withheld,
+                };
+                let remote = directory::Remote {
+                    peer: state.current,
+                    standing: Standing {
+                        domain: Arc::clone(&domain.name),
+                        use_of,
+                    },
+                };
+                directory.put_remote(&name, remote);
+            }
+        }
+        directory.keep_remotes(&names);
+        changed
+    }
+
+    /// A gateway was probed.
+    pub(crate) fn probed(&mut self, link: &LinkKey, observation: Observation) -> Change {
+        let state = self.states.get_mut(link);
+        match state.and_then(|state| state.gateway.as_mut()) {
+            Some(gateway) => gateway.path.on(observation),
+            None => Change::Same,
+        }
+    }
+
+    /// The names of a gateway were resolved.
+    pub(crate) fn resolved(&mut self, link: &LinkKey, addresses: BTreeSet<IpAddr>) -> Change {
+        match self.states.get_mut(link) {
+            Some(state) if state.addresses != addresses => {
+                state.addresses = addresses;
+                Change::Turned
+            }
+            _ => Change::Same,
+        }
+    }
+
+    /// What planners are shown of a Link.
+    pub(crate) fn view(&self, key: &LinkKey, directory: &Directory) -> Option<LinkView> {
+        let state = self.states.get(key)?;
+        Some(LinkView {
+            created: state.object.created,
+            spec: state.object.spec.clone(),
+            credentials: state.credentials.clone(),
+            gateway: state.gateway_view(),
+            remote: self.remote(state, directory),
+        })
+    }
+
+    /// Links that show what a peer says.
+    pub(crate) fn showing(&self, peer: PeerId) -> impl Iterator<Item = &LinkKey> {
+        let states = self.states.iter();
+        states
+            .filter(move |(_, state)| state.current == Some(peer))
+            .map(|(key, _)| key)
+    }
+
+    /// Whether a Link has a use for an export.
+    pub(crate) fn wants(&self, link: &LinkKey, export: Option<&Export>) -> bool {
+        let spec = self.states.get(link).map(|state| &state.object.spec);
+        match (spec, export) {
+            (Some(LinkSpec::Accepted(link)), Some(export)) => {
+                tombolo_k8s::service::is_of_interest(&export.service, link)
+            }
+            _ => false,
+        }
+    }
+
+    /// How long ago the API behind a Link answered last; none if it never did.
+    pub(crate) fn silence(&self, state: &LinkState) -> Option<Duration> {
+        let peer = self.peers.get(state.current?)?;
+        peer.answered_at.map(|at| at.elapsed())
+    }
+
+    fn remote(&self, state: &LinkState, directory: &Directory) -> Remote {
+        let uid = || state.object.cluster_uid.clone();
+        let Some((id, peer)) = state.current.and_then(|id| Some((id, self.peers.get(id)?))) else {
+            return Remote::Unknown {
+                because: "there are no credentials that can be used".to_owned(),
+                uid: uid(),
+            };
+        };
+        let complete = directory.peer(id).is_some_and(|i| i.is_complete());
+        if !complete {
+            let because = match peer.control.signal() {
+                Signal::Down { because } => because.clone(),
+                _ if !peer.trouble.is_empty() => peer.trouble.clone(),
+                _ => "waiting for its first answer".to_owned(),
+            };
+            let uid = peer.uid.clone().or_else(uid);
+            return Remote::Unknown { because, uid };
+        }
+        let contact = match state.domain.as_ref().map(|domain| &domain.decision) {
+            Some(decision) if decision.verdict != Verdict::Alive => Contact::Silent {
+                because: decision.to_string(),
+            },
+            _ => Contact::Live,
+        };
+        let services = match &state.object.spec {
+            LinkSpec::Accepted(link) => interesting(&peer.exports, link),
+            LinkSpec::Refused { .. } => BTreeMap::new(),
+        };
+        Remote::Known(Exports {
+            uid: peer.uid.clone().or_else(uid),
+            contact,
+            services,
+        })
+    }
+}
+
+fn interesting(
+    exports: &BTreeMap<ServiceKey, Export>,
+    link: &Link,
+) -> BTreeMap<ServiceKey, Export> {
+    exports
+        .iter()
+        .filter(|(_, export)| tombolo_k8s::service::is_of_interest(&export.service, link))
+        .map(|(key, export)| (key.clone(), export.clone()))
+        .collect()
+}
+
+impl LinkState {
+    fn of(object: LinkObject) -> Self {
+        Self {
+            status: object.status.clone(),
+            object,
+            domain: None,
+            credentials: Credentials::Usable,
+            current: None,
+            next: None,
+            gateway: None,
+            addresses: BTreeSet::new(),
+        }
+    }
+
+    fn follow_credentials(&mut self, link: &Link, secret: Option<&Secret>, peers: &mut Peers) {
+        let read = match secret {
+            Some(secret) => tombolo_k8s::credentials::read(secret, Timestamp::now()),
+            None => Err(vec![Fault {
+                object: format!("Link {}", self.object.key),
+                field: "spec.clusterCredentialsSecret".to_owned(),
+                why: format!(
+                    "there is no Secret {}/{} of type {}",
+                    self.object.key.namespace,
+                    link.credentials_secret,
+                    tombolo_k8s::names::CREDENTIALS_TYPE
+                ),
+            }]),
+        };
+        match read {
+            Ok(credentials) => {
+                self.credentials = Credentials::Usable;
+                let selectors = [
+                    link.gateway_selector.clone(),
+                    link.flat_selector.clone(),
+                    link.federated_selector.clone(),
+                ];
+                let peer = peers.with(&credentials.kubeconfig, &selectors);
+                self.next = (self.current != Some(peer)).then_some(peer);
+            }
+            Err(faults) => {
+                self.credentials = Credentials::Refused(faults);
+                self.next = None;
+            }
+        }
+    }
+
+    fn follow_gateway(
+        &mut self,
+        link: &Link,
+        (tls, tasks, inputs): (&ClientTls, &Tasks, &mpsc::Sender<Input>),
+    ) {
+        let wanted = link.gateway.as_ref().map(|gateway| Watched {
+            link: self.object.key.clone(),
+            gateway: gateway.clone(),
+            probe: link.probe.clone(),
+        });
+        if self.gateway.as_ref().map(|state| &state.watched) == wanted.as_ref() {
+            return;
+        }
+        if let Some(old) = self.gateway.take() {
+            old.tasks.cancel();
+        }
+        self.addresses = literal(link);
+        self.gateway = wanted.map(|watched| {
+            let tasks = tasks.child();
+            let threshold = watched.probe.as_ref().map_or(1, |p| p.failure_threshold);
+            let watching = probe::watch(watched.clone(), tls.clone(), inputs.clone());
+            tasks.spawn("gateway", watching);
+            GatewayState {
+                watched,
+                path: Path::new(threshold),
+                tasks,
+            }
+        });
+    }
+
+    fn gateway_view(&self) -> GatewayView {
+        let signal = self.gateway.as_ref().map(|gateway| gateway.path.signal());
+        let health = match signal {
+            None | Some(Signal::Unheard { .. }) => GatewayHealth::Unknown,
+            Some(Signal::Up { .. }) => GatewayHealth::Up,
+            Some(Signal::Down { because }) => GatewayHealth::Down {
+                because: because.clone(),
+            },
+        };
+        GatewayView {
+            addresses: self.addresses.clone(),
+            health,
+        }
+    }
+
+    fn lead<'a>(&'a self, key: &'a LinkKey, peers: &'a Peers) -> Option<Lead<'a>> {
+        let target = self.object.spec.target()?.as_str();
+        let peer = self.current.and_then(|id| Some((id, peers.get(id)?)));
+        let known = self.object.cluster_uid.as_ref();
+        let uid = peer.and_then(|(_, peer)| peer.uid.as_ref()).or(known);
+        let gateway = self.gateway.as_ref().filter(|g| g.watched.probe.is_some());
+        Some(Lead {
+            link: key,
+            target,
+            uid: uid.map(|uid| &*uid.0),
+            server: peer.map(|(_, peer)| peer.server.as_str()),
+            control: peer.map(|(id, peer)| (id, peer.control.signal())),
+            gateway: gateway.map(|gateway| gateway.path.signal()),
+        })
+    }
+}
+
+/// The addresses of a gateway that need no resolving.
+fn literal(link: &Link) -> BTreeSet<IpAddr> {
+    let hosts = link.gateway.iter().flat_map(|gateway| &gateway.hosts);
+    hosts
+        .filter_map(|host| match host {
+            GatewayHost::Address(ip) => Some(*ip),
+            GatewayHost::Name(_) => None,
+        })
+        .collect()
+}

@@ -1,0 +1,227 @@
+//! Other clusters that are listened to: one feed per set of credentials, shared by all Links that have
+//! the same ones.
+//!
+//! Decides when a feed begins and ends. New credentials are a new peer; the old one serves until the
+//! new one has told us everything, so that a rotation loses nothing.
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use kube::config::{Config, KubeConfigOptions, Kubeconfig};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tombolo_core::cluster::Path;
+use tombolo_core::selector::Selector;
+use tombolo_core::service::{Readiness, Service, ServiceKey};
+use tombolo_core::world::{ClusterUid, Export};
+use tombolo_shell::task::Tasks;
+
+use super::Input;
+use super::feed::{self, Cluster, Source, What};
+use crate::discovery::directory::PeerId;
+
+/// Questions in a row without an answer, at one a second, until a cluster counts as silent.
+const SILENCES_MAX: u32 = 3;
+/// Connecting to a peer's API server takes no longer.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
+/// How often a peer that cannot even be asked says so.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(1);
+
+/// A cluster that is listened to.
+pub(crate) struct Peer {
+    /// The address of its API server.
+    pub(crate) server: String,
+    /// Whether it answers.
+    pub(crate) control: Path,
+    /// When it answered last.
+    pub(crate) answered_at: Option<Instant>,
+    /// What it is known by.
+    pub(crate) uid: Option<ClusterUid>,
+    /// Why one of its watches fails.
+    pub(crate) trouble: String,
+    /// Its Services that somebody may want.
+    pub(crate) exports: BTreeMap<ServiceKey, Export>,
+    credentials: String,
+    kubeconfig: Kubeconfig,
+    selectors: Vec<Selector>,
+    tasks: Tasks,
+}
+
+/// All clusters that are listened to.
+pub(crate) struct Peers {
+    peers: BTreeMap<PeerId, Peer>,
+    next: PeerId,
+    tasks: Tasks,
+    inputs: mpsc::Sender<Input>,
+}
+
+impl Peers {
+    /// None yet.
+    pub(crate) fn new(tasks: Tasks, inputs: mpsc::Sender<Input>) -> Self {
+        Self {
+            peers: BTreeMap::new(),
+            next: 1,
+            tasks,
+            inputs,
+        }
+    }
+
+    /// The peer of these credentials; listened to from now on if it is new.
+    pub(crate) fn with(&mut self, kubeconfig: &Kubeconfig, selectors: &[Selector]) -> PeerId {
+        // Serialized only to be compared; never printed.
+        let credentials = fingerprint(kubeconfig);
+        let known = self
+            .peers
+            .iter_mut()
+            .find(|(_, peer)| peer.credentials == credentials);
+        if let Some((id, peer)) = known {
+            let id = *id;
+            let missing: Vec<_> = selectors
+                .iter()
+                .filter(|selector| !peer.selectors.contains(selector))
+                .cloned()
+                .collect();
+            if !missing.is_empty() {
+                peer.selectors.extend(missing);
+                // What was passed over so far may be wanted now.
+                peer.tasks.cancel();
+                peer.tasks = self.tasks.child();
+                listen(id, peer, &self.inputs);
+            }
+            return id;
+        }
+        let id = self.next;
+        self.next += 1;
+        let peer = Peer {
+            server: server_of(kubeconfig),
+            control: Path::new(SILENCES_MAX),
+            answered_at: None,
+            uid: None,
+            trouble: String::new(),
+            exports: BTreeMap::new(),
+            credentials,
+            kubeconfig: kubeconfig.clone(),
+            selectors: selectors.to_vec(),
+            tasks: self.tasks.child(),
+        };
+        tracing::info!(
+            peer = id,
+            server = peer.server,
+            "listens to another cluster"
+        );
+        listen(id, &peer, &self.inputs);
+        self.peers.insert(id, peer);
+        id
+    }
+
+    /// The peer of that number.
+    pub(crate) fn get(&self, id: PeerId) -> Option<&Peer> {
+        self.peers.get(&id)
+    }
+
+    /// The peer of that number, to be changed.
+    pub(crate) fn get_mut(&mut self, id: PeerId) -> Option<&mut Peer> {
+        self.peers.get_mut(&id)
+    }
+
+    /// Stops listening to all others; says which.
+    pub(crate) fn keep(&mut self, wanted: &BTreeSet<PeerId>) -> Vec<PeerId> {
+        let gone: Vec<_> = self
+            .peers
+            .keys()
+            .filter(|id| !wanted.contains(id))
+            .copied()
+            .collect();
+        for id in &gone {
+            if let Some(peer) = self.peers.remove(id) {
+                tracing::info!(
+                    peer = id,
+                    server = peer.server,
+                    "no longer listens to a cluster"
+                );
+                peer.tasks.cancel();
+            }
+        }
+        gone
+    }
+}
+
+impl Peer {
+    /// Whether anybody may want a Service with what `service` says of itself.
+    pub(crate) fn wants(&self, service: &Service) -> bool {
+        use tombolo_core::keys::{EXPORTED, FEDERATED};
+        let labels = &service.labels;
+        labels.contains_key(EXPORTED)
+            || labels.contains_key(FEDERATED)
+            || self
+                .selectors
+                .iter()
+                .any(|selector| selector.matches(labels))
+    }
+
+    /// Notes whether a Service has an endpoint; true if that is news.
+    pub(crate) fn set_readiness(&mut self, key: &ServiceKey, readiness: Readiness) -> bool {
+        match self.exports.get_mut(key) {
+            Some(export) if export.readiness != readiness => {
+                export.readiness = readiness;
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+fn fingerprint(kubeconfig: &Kubeconfig) -> String {
+    serde_json::to_string(kubeconfig).unwrap_or_default()
+}
+
+/// The address of the API server that the current context leads to.
+fn server_of(kubeconfig: &Kubeconfig) -> String {
+    let context = kubeconfig.current_context.as_deref();
+    let context = kubeconfig
+        .contexts
+        .iter()
+        .find(|named| Some(named.name.as_str()) == context)
+        .and_then(|named| named.context.as_ref());
+    let cluster = kubeconfig
+        .clusters
+        .iter()
+        .find(|named| context.is_none_or(|context| context.cluster == named.name));
+    cluster
+        .and_then(|named| named.cluster.as_ref()?.server.clone())
+        .unwrap_or_default()
+}
+
+fn listen(id: PeerId, peer: &Peer, inputs: &mpsc::Sender<Input>) {
+    let (kubeconfig, inputs) = (peer.kubeconfig.clone(), inputs.clone());
+    let (tasks, children) = (&peer.tasks, peer.tasks.child());
+    tasks.spawn("peer", async move {
+        let source = Source::Peer(id);
+        match client(kubeconfig).await {
+            Ok(client) => {
+                let cluster = Cluster {
+                    source,
+                    client,
+                    inputs,
+                };
+                feed::follow(cluster, children).await;
+            }
+            Err(because) => loop {
+                let input = Input::Cluster(source, What::Silent(because.clone()));
+                if inputs.send(input).await.is_err() {
+                    return;
+                }
+                tokio::time::sleep(COMPLAIN_EVERY).await;
+            },
+        }
+    });
+}
+
+async fn client(kubeconfig: Kubeconfig) -> Result<kube::Client, String> {
+    let options = KubeConfigOptions::default();
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &options)
+        .await
+        .map_err(|error| format!("the kubeconfig cannot be used: {}", feed::causes(&error)))?;
+    config.connect_timeout = Some(CONNECT_DEADLINE);
+    kube::Client::try_from(config)
+        .map_err(|error| format!("the kubeconfig cannot be used: {}", feed::causes(&error)))
+}
