@@ -233,3 +233,6 @@ fn slice_port(port: &SlicePort) -> Value {
     let name = port.name.as_deref().unwrap_or_default();
     json!({ "name": name, "protocol": port.protocol.to_string(), "port": port.port })
 }
+
+#[cfg(test)]
+mod tests;

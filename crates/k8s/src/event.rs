@@ -97,3 +97,46 @@ impl Fnv {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::Event;
+    use tombolo_core::link::LinkKey;
+    use tombolo_core::name::Namespace;
+
+    use super::*;
+
+    fn problem(message: &str) -> Problem {
+        let namespace = Namespace::parse("tombolo").unwrap();
+        let about = About::Link(LinkKey {
+            namespace,
+            name: "east".into(),
+        });
+        Problem {
+            about,
+            reason: Reason::MissingNamespace,
+            message: message.to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_same_problem_is_the_same_event() {
+        let name = |problem: &Problem, uid, second| {
+            let event = of(problem, uid, Timestamp::from_second(second).unwrap());
+            serde_json::from_value::<Event>(event.clone()).unwrap();
+            event["metadata"]["name"].clone()
+        };
+        let first = name(&problem("x"), Some("u1"), 0);
+        assert_eq!(first, name(&problem("x"), Some("u1"), 99));
+        assert_ne!(first, name(&problem("y"), Some("u1"), 0));
+        assert_ne!(first, name(&problem("x"), Some("u2"), 0));
+    }
+
+    #[test]
+    fn users_of_linkerd_find_what_they_look_for() {
+        let event = of(&problem("Skipped"), None, Timestamp::UNIX_EPOCH);
+        assert_eq!(event["type"], "Normal");
+        assert_eq!(event["reason"], "ServiceMirroringSkipped");
+        assert_eq!(event["involvedObject"]["name"], "east");
+    }
+}

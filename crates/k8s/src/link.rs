@@ -180,6 +180,7 @@ fn gateway(reader: &mut Reader, object: &Value) -> Option<Gateway> {
 }
 
 fn probe(reader: &mut Reader, object: &Value, port: Option<u16>) -> Option<Probe> {
+    reader.object(object, "spec.probeSpec")?;
     let path = reader
         .text(object, "spec.probeSpec.path")
         .map(str::to_owned);

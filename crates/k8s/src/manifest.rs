@@ -7,3 +7,6 @@ mod rights;
 pub use gateway::{Gateway, gateway};
 pub use link::{Flat, LinkTo, RemoteCluster, link};
 pub use rights::{agent, control, node_proxy, remote_access};
+
+#[cfg(test)]
+mod tests;

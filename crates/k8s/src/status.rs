@@ -104,3 +104,6 @@ fn reference(service: &ServiceKey) -> Value {
         "name": service.name.as_str(),
     })
 }
+
+#[cfg(test)]
+mod tests;
