@@ -206,7 +206,7 @@ fn identity(env: &Source<'_>) -> Result<IdentityConfig, ConfigError> {
         Some(name) => name,
         None => env
             .text("LINKERD2_PROXY_IDENTITY_SERVER_NAME")
-            .ok_or(ConfigError::missing("LINKERD2_PROXY_IDENTITY_LOCAL_NAME"))?,
+            .ok_or_else(|| ConfigError::missing("LINKERD2_PROXY_IDENTITY_LOCAL_NAME"))?,
     };
     Ok(IdentityConfig {
         name: Arc::from(env.dns_name("LINKERD2_PROXY_IDENTITY_LOCAL_NAME", name)?),

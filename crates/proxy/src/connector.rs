@@ -19,6 +19,16 @@ pub(crate) struct PeerConnector {
 }
 
 impl PeerConnector {
+    /// From whatever address the kernel picks.
+    #[cfg(test)]
+    pub(crate) fn anywhere(tls: ClientTls, deadline: Duration) -> Self {
+        Self {
+            tls,
+            from: None,
+            deadline,
+        }
+    }
+
     pub(crate) fn new(tls: ClientTls, config: &Config) -> Self {
         let from = Some(config.inbound.listen.ip()).filter(|ip| !ip.is_unspecified());
         Self {

@@ -266,3 +266,80 @@ impl fmt::Debug for Directory {
         f.debug_struct("Directory").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tombolo_shell::testing::Authority;
+    use tombolo_shell::tls::ClientTls;
+
+    use super::*;
+    use crate::config::ControlAddr;
+    use crate::connector;
+    use crate::control;
+
+    /// A directory whose control plane never answers.
+    fn directory(tasks: &Tasks, destinations_max: usize) -> Directory {
+        let tls = ClientTls::anonymous(Authority::new().anchors(), &[control::ALPN]);
+        let nowhere = ControlAddr {
+            addr: "127.0.0.1:1".into(),
+            name: "control".into(),
+        };
+        let channel = control::channel(&nowhere, tls.clone());
+        let clients = Clients::new(channel.clone(), channel, "", "");
+        let connector = connector::PeerConnector::anywhere(tls, Duration::from_secs(1));
+        let outbound = Outbound::new(Arc::new(connector), tasks.child());
+        let limits = DirectoryLimits {
+            destinations_max,
+            idle: Duration::from_secs(5),
+            wait: Duration::from_millis(10),
+        };
+        Directory::new(clients, outbound, tasks, limits)
+    }
+
+    fn wanted(port: u16) -> Wanted {
+        Wanted::Addr(SocketAddr::from(([127, 0, 0, 1], port)))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn destinations_in_use_are_never_forgotten_and_have_a_bound() {
+        let tasks = Tasks::new();
+        let directory = directory(&tasks, 2);
+        let first = directory.find(&wanted(1)).unwrap();
+        directory.find(&wanted(2)).unwrap();
+        let third = directory.find(&wanted(3)).unwrap();
+        assert_eq!(directory.find(&wanted(4)).unwrap_err(), NoDestination::Full);
+        assert!(Arc::ptr_eq(
+            &directory.find(&wanted(1)).unwrap().entry,
+            &first.entry
+        ));
+        drop(third);
+        directory.find(&wanted(4)).unwrap();
+        tasks.cancel();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn idle_destination_is_forgotten_after_a_while() {
+        let tasks = Tasks::new();
+        let directory = directory(&tasks, 10);
+        directory.find(&wanted(1)).unwrap();
+        let held = directory.find(&wanted(2)).unwrap();
+        tasks.spawn("directory", directory.clone().run());
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        assert_eq!(directory.inner.entries.lock().len(), 2);
+        tokio::time::sleep(Duration::from_secs(8)).await;
+        let known: Vec<_> = directory.inner.entries.lock().keys().cloned().collect();
+        assert_eq!(known, [wanted(2)]);
+        drop(held);
+        tasks.cancel();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn request_does_not_wait_for_ever_for_the_control_plane() {
+        let tasks = Tasks::new();
+        let directory = directory(&tasks, 10);
+        let sought = directory.find(&wanted(1)).unwrap();
+        let error = sought.destination(directory.wait()).await.unwrap_err();
+        assert_eq!(error, NoDestination::Unanswered);
+        tasks.cancel();
+    }
+}

@@ -37,31 +37,32 @@ impl Follower {
             name: name.clone(),
             endpoints: receiver.clone(),
         });
-        let known = async {
-            let mut receiver = receiver;
-            let mut present = false;
-            while receiver.changed().await.is_ok() {
-                let exists = match &*receiver.borrow_and_update() {
-                    EndpointSet::Present(_) => true,
-                    EndpointSet::Absent => false,
-                    EndpointSet::Unknown => continue,
-                };
-                if exists != present || matches!(*self.sender.borrow(), Found::Unknown) {
-                    present = exists;
-                    let found = if exists {
-                        self.outbound.warm(&destination);
-                        Found::Destination(destination.clone())
-                    } else {
-                        Found::Nothing
-                    };
-                    self.sender.send_replace(found);
-                }
-            }
-        };
+        let known = self.publish(destination, receiver);
         tokio::join!(
             follow_endpoints(&self.clients, name, Purpose::Gateway, endpoints),
             known
         );
+    }
+
+    /// Says whether there is such a destination, whenever that changes.
+    async fn publish(
+        &self,
+        destination: Arc<Destination>,
+        mut endpoints: watch::Receiver<EndpointSet>,
+    ) {
+        while endpoints.changed().await.is_ok() {
+            let found = match &*endpoints.borrow_and_update() {
+                EndpointSet::Present(_) => Found::Destination(destination.clone()),
+                EndpointSet::Absent => Found::Nothing,
+                EndpointSet::Unknown => continue,
+            };
+            let news =
+                std::mem::discriminant(&found) != std::mem::discriminant(&*self.sender.borrow());
+            if news {
+                self.outbound.warm(&destination);
+                self.sender.send_replace(found);
+            }
+        }
     }
 
     async fn follow_policy(self, wanted: &Wanted) {

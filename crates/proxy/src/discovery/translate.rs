@@ -12,6 +12,9 @@ use tombolo_wire::proxy_api::outbound::{
 
 use crate::endpoint::{Endpoint, EndpointSet, Peer};
 
+#[cfg(test)]
+mod tests;
+
 /// The weight of one whole endpoint on the wire.
 const WEIGHT_WHOLE: u32 = 10_000;
 
@@ -88,7 +91,7 @@ fn endpoint(addr: WeightedAddr, common: &HashMap<String, String>) -> Option<Endp
         let value = addr.metric_labels.get(key).or_else(|| common.get(key));
         Arc::from(value.map_or("", String::as_str))
     };
-    let socket_addr = SocketAddr::try_from(addr.addr.clone()?).ok()?;
+    let socket_addr = SocketAddr::try_from(addr.addr?).ok()?;
     let port = addr
         .protocol_hint
         .as_ref()

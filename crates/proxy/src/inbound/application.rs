@@ -270,7 +270,8 @@ impl Application {
         let idle = self.limits.idle;
         self.pool.lock().retain(|pooled| {
             let free = pooled.sender.is_ready();
-            !pooled.sender.is_closed() && !(free && now.duration_since(pooled.used) > idle)
+            let stale = free && now.duration_since(pooled.used) > idle;
+            !stale && !pooled.sender.is_closed()
         });
     }
 }

@@ -11,6 +11,7 @@ use futures_util::Stream;
 use futures_util::StreamExt;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_stream::wrappers::WatchStream;
 use tombolo_shell::net;
@@ -36,6 +37,7 @@ use tombolo_wire::proxy_api::outbound::{
     Backend, HttpRoute, OutboundPolicy, ProxyProtocol, TrafficSpec, backend, http_route,
     proxy_protocol, traffic_spec,
 };
+use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
 /// The identity of the control plane.
@@ -99,7 +101,7 @@ impl Control {
             fixed(self.authority.credentials(NAME)),
             &[b"h2"],
         );
-        let routes = tonic::service::Routes::new(IdentityServer::new(self.clone()))
+        let routes = Routes::new(IdentityServer::new(self.clone()))
             .add_service(DestinationServer::new(self.clone()))
             .add_service(OutboundPoliciesServer::new(self.clone()))
             .add_service(InboundServerPoliciesServer::new(self.clone()))
@@ -111,22 +113,22 @@ impl Control {
             loop {
                 let (stream, _) = net::accept(&listener).await;
                 let (tls, routes) = (tls.clone(), routes.clone());
-                connections.spawn_one("control connection", async move {
-                    let Ok(accepted) = tls.accept(stream, Duration::from_secs(5)).await else {
-                        return;
-                    };
-                    hyper::server::conn::http2::Builder::new(TokioExecutor::new())
-                        .serve_connection(
-                            TokioIo::new(accepted.stream),
-                            TowerToHyperService::new(routes),
-                        )
-                        .await
-                        .ok();
-                });
+                connections.spawn_one("control connection", serve(stream, tls, routes));
             }
         });
         Serving(tasks)
     }
+}
+
+async fn serve(stream: TcpStream, tls: ServerTls, routes: Routes) {
+    let Ok(accepted) = tls.accept(stream, Duration::from_secs(5)).await else {
+        return;
+    };
+    let service = TowerToHyperService::new(routes);
+    hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+        .serve_connection(TokioIo::new(accepted.stream), service)
+        .await
+        .ok();
 }
 
 impl Drop for Serving {
@@ -245,8 +247,8 @@ impl OutboundPolicies for Control {
         let known = self.knowledge.borrow().services.clone();
         let name = match request.into_inner().target {
             Some(traffic_spec::Target::Addr(addr)) => {
-                let addr =
-                    SocketAddr::try_from(addr).map_err(|_| Status::invalid_argument("addr"))?;
+                let addr = SocketAddr::try_from(addr)
+                    .map_err(|_malformed| Status::invalid_argument("addr"))?;
                 known.get(&addr).cloned()
             }
             Some(traffic_spec::Target::Authority(name)) => {

@@ -160,7 +160,7 @@ impl Proxy {
         self.stdin = None;
     }
 
-    async fn wait_ready(&mut self) {
+    async fn wait_ready(&self) {
         let admin = SocketAddr::new(self.ip, 4191);
         eventually("the proxy is ready", async || {
             let up = tombolo_shell::net::connect(admin, client::DEADLINE)

@@ -170,7 +170,7 @@ mod tests {
         }
         drop_proxy_headers(&mut headers);
         let names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
-        assert_eq!(names, ["x-l5d", "l5d"]);
+        assert_eq!(names, ["l5d", "x-l5d"]);
     }
 
     #[test]
