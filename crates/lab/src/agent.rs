@@ -35,7 +35,7 @@ use tombolo_shell::process;
 use tombolo_shell::task::Tasks;
 
 use self::inject::Mesh;
-pub(crate) use self::inject::{ENABLE_GATEWAY, INJECT, PROXY_CONTAINER};
+pub(crate) use self::inject::{INJECT, PROXY_CONTAINER};
 use self::node::{Input, Node, Outlets, Parts};
 use self::pod::PROXY_IMAGE;
 pub(crate) use self::pod::{ECHO_IMAGE, PAUSE_IMAGE};

@@ -17,22 +17,22 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// The status.
-    pub status: u16,
+    pub(crate) status: u16,
     /// The body, without the end of its last line.
-    pub body: String,
+    pub(crate) body: String,
     /// The header `x-cluster`.
-    pub cluster: Option<String>,
+    pub(crate) cluster: Option<String>,
     /// Why a proxy refused: the header `l5d-proxy-error`.
-    pub proxy_error: Option<String>,
+    pub(crate) proxy_error: Option<String>,
 }
 
 /// Sends `GET path` to `address`.
 ///
 /// # Errors
 /// No answer within `timeout`.
-pub async fn get(address: SocketAddr, path: &str, timeout: Duration) -> Result<Answer> {
+pub(crate) async fn get(address: SocketAddr, path: &str, timeout: Duration) -> Result<Answer> {
     tokio::time::timeout(timeout, exchange(address, path))
         .await
         .map_err(|_elapsed| anyhow::anyhow!("{address} did not answer within {timeout:?}"))?

@@ -75,34 +75,42 @@ pub async fn run(options: Options) -> Result<()> {
     if let Err(error) = rustix::process::setsid() {
         tracing::debug!(%error, "leads a session already");
     }
-    let up = async {
-        let lab = Lab::prepare(&options, printed())?;
+    let made = Lab::prepare(&options, printed()).and_then(|lab| {
         let listener = listen(lab.dir())?;
-        tokio::select! {
-            biased;
-            up = lab.up() => up.map(drop),
-            asked = process::asked_to_stop() => {
-                asked.context("watch for signals")?;
-                bail!("asked to stop before it was up")
-            }
-        }?;
         Ok((lab, listener))
+    });
+    let (lab, listener) = match made {
+        Ok(made) => made,
+        Err(error) => return said(error),
     };
-    let (lab, listener) = match up.await {
-        Ok(up) => up,
-        Err(error) => {
-            print(&Line::Error(format!("{error:#}")))?;
-            return Err(error);
-        }
+    let up = async {
+        lab.up().await?;
+        // Without this, whoever wanted the lab is gone, and it ends.
+        print(&Line::Done(None))?;
+        std::future::pending().await
     };
-    if print(&Line::Done(None)).is_err() {
-        // Whoever wanted it is gone.
-        return lab.down().await;
-    }
-    let served = serve(&lab, &listener).await;
+    let ended: Result<()> = tokio::select! {
+        biased;
+        served = serve(&lab, &listener) => served,
+        failed = up => failed,
+    };
     drop(listener);
-    lab.down().await?;
-    served
+    match ended {
+        Ok(()) => lab.down().await,
+        Err(error) => {
+            // Its logs stay.
+            lab.stop().await?;
+            said(error)
+        }
+    }
+}
+
+/// An error that the command which started us shall print.
+fn said(error: anyhow::Error) -> Result<()> {
+    if let Err(unread) = print(&Line::Error(format!("{error:#}"))) {
+        tracing::debug!(error = format!("{unread:#}"), "nobody reads the error");
+    }
+    Err(error)
 }
 
 fn printed() -> Progress {

@@ -175,6 +175,10 @@ impl Mesh {
             ("OUTBOUND_LISTEN_ADDR", at(address, OUTBOUND_PORT)),
             ("ADMIN_LISTEN_ADDR", at(address, ADMIN_PORT)),
             ("INBOUND_IPS", address.to_string()),
+            (
+                "SHUTDOWN_GRACE_PERIOD",
+                format!("{}s", pod.grace.as_secs().max(1)),
+            ),
         ]
         .into_iter()
         .map(|(name, value)| (format!("LINKERD2_PROXY_{name}"), value))

@@ -14,6 +14,8 @@ use super::pod::{Kind, Life, PodSpec};
 const BACKOFF_MIN: Duration = Duration::from_millis(200);
 /// The longest wait.
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
+/// How long a container that could not be started waits: what it lacks (its account, say) may come any moment.
+const NOT_STARTED_RETRY: Duration = Duration::from_millis(500);
 /// A container that ran this long starts without a wait again.
 const BACKOFF_RESET: Duration = Duration::from_secs(30);
 
@@ -433,7 +435,7 @@ impl PodMachine {
             return;
         }
         state.run = waiting(
-            now.monotonic + state.next_backoff(),
+            now.monotonic + NOT_STARTED_RETRY,
             "CreateContainerError",
             why,
         );

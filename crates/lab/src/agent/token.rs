@@ -68,7 +68,7 @@ impl Tokens {
             .await
             .context("the API server does not answer")
             .with_context(name)?
-            .with_context(name)?;
+            .map_err(|error| anyhow::anyhow!("{}: {}", name(), brief(&error)))?;
         let token = answer
             .status
             .context("an answer without a token")
@@ -96,5 +96,13 @@ impl Tokens {
                 }
             };
         }
+    }
+}
+
+/// What an API server says, once: kube's own text has it three times.
+pub(super) fn brief(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
     }
 }

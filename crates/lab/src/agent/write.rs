@@ -221,7 +221,7 @@ impl Writer {
             tasks.spawn("write", async move {
                 let result = match tokio::time::timeout(TIMEOUT, write.send(&client)).await {
                     Ok(Ok(())) => Ok(()),
-                    Ok(Err(error)) => Err(error.to_string()),
+                    Ok(Err(error)) => Err(super::token::brief(&error)),
                     Err(_) => Err("the API server does not answer".to_owned()),
                 };
                 if owner.send(Input::Wrote { write, result }).await.is_err() {

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::STEP;
 use crate::cluster::Cluster;
-use crate::manifests::{self, GATEWAY, GatewayFacts, REMOTE_ACCESS, SERVICES};
+use crate::manifests::{self, GATEWAY, REMOTE_ACCESS, SERVICES, TargetFacts};
 use crate::pki::write_private;
 use crate::topology::{CONTROL_NAMESPACE, LinkPlan, Route, links as planned_links};
 
@@ -59,9 +59,7 @@ pub(super) async fn base(cluster: &Cluster) -> Result<()> {
             .await
             .with_context(|| format!("install {}", cluster.plan.name))?;
     }
-    apply(&client, manifests::link_definition())
-        .await
-        .with_context(|| format!("install {}", cluster.plan.name))
+    Ok(())
 }
 
 /// The services that the scenario has in a cluster, and its gateway if a Link leads through it.
@@ -104,26 +102,31 @@ pub(super) async fn links(clusters: &[Cluster]) -> Result<()> {
 
 async fn link(plan: &LinkPlan, source: &Cluster, target: &Cluster) -> Result<()> {
     let remote = target.client().await?;
-    let token = token(&remote).await?;
-    let server = format!("https://{}", target.plan.api());
     let path = target.kubeconfig();
     let config = kube::config::Kubeconfig::read_from(&path)
         .with_context(|| format!("read {}", path.display()))?;
-    let ca = config
+    let authority = config
         .clusters
         .first()
         .and_then(|named| named.cluster.as_ref()?.certificate_authority_data.clone())
         .context("a kubeconfig without the data of a certificate authority")?;
-    base64::engine::general_purpose::STANDARD
-        .decode(&ca)
+    let authority = base64::engine::general_purpose::STANDARD
+        .decode(&authority)
         .context("the certificate authority")?;
-    let gateway = match plan.route {
-        Route::Flat => None,
-        Route::Gateway => Some(gateway(&remote).await?),
+    let facts = TargetFacts {
+        server: format!("https://{}", target.plan.api()),
+        authority_pem: String::from_utf8(authority).context("the certificate authority")?,
+        token: token(&remote).await?,
+        gateway: match plan.route {
+            Route::Flat => None,
+            Route::Gateway => Some(gateway(&remote).await?),
+        },
     };
     let client = source.client().await?;
-    apply(&client, manifests::credentials(plan, &server, &ca, &token)).await?;
-    apply(&client, manifests::link(plan, gateway.as_ref())).await
+    for object in manifests::link(plan, &facts)? {
+        apply(&client, object).await?;
+    }
+    Ok(())
 }
 
 async fn token(remote: &kube::Client) -> Result<String> {
@@ -143,7 +146,7 @@ async fn token(remote: &kube::Client) -> Result<String> {
 }
 
 /// Waits until the gateway has an address.
-async fn gateway(remote: &kube::Client) -> Result<GatewayFacts> {
+async fn gateway(remote: &kube::Client) -> Result<Value> {
     let services: Api<Service> = Api::namespaced(remote.clone(), CONTROL_NAMESPACE);
     let deadline = Instant::now() + GATEWAY_TIMEOUT;
     loop {
@@ -151,17 +154,12 @@ async fn gateway(remote: &kube::Client) -> Result<GatewayFacts> {
             .get(GATEWAY)
             .await
             .context("the gateway's Service")?;
-        let annotations = service.metadata.annotations.unwrap_or_default();
-        let identity = annotations
-            .get("mirror.linkerd.io/gateway-identity")
-            .context("the gateway's Service has no identity")?;
-        let balancer = service.status.and_then(|status| status.load_balancer);
-        let address = balancer.and_then(|b| b.ingress?.into_iter().next()?.ip);
-        if let Some(address) = address {
-            return Ok(GatewayFacts {
-                address,
-                identity: identity.clone(),
-            });
+        let balancer = service
+            .status
+            .as_ref()
+            .and_then(|status| status.load_balancer.as_ref());
+        if balancer.is_some_and(|b| b.ingress.as_ref().is_some_and(|list| !list.is_empty())) {
+            return serde_json::to_value(service).context("the gateway's Service");
         }
         anyhow::ensure!(Instant::now() < deadline, "the gateway got no address");
         tokio::time::sleep(STEP).await;
