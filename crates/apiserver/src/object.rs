@@ -16,6 +16,7 @@ pub struct Object {
     uid: Box<str>,
     resource_version: u64,
     labels: Box<[(Box<str>, Box<str>)]>,
+    owners: Box<[Box<str>]>,
     terminating: bool,
     bytes: Bytes,
 }
@@ -43,12 +44,21 @@ impl Object {
                     .map(|(key, value)| (key.as_str().into(), value.as_str().unwrap_or("").into()))
                     .collect()
             });
+        let owners = meta["ownerReferences"]
+            .as_array()
+            .map_or_else(Default::default, |list| {
+                list.iter()
+                    .filter_map(|owner| owner["uid"].as_str())
+                    .map(Into::into)
+                    .collect()
+            });
         Self {
             namespace: text("namespace"),
             name: text("name"),
             uid: text("uid"),
             resource_version: version_of(value),
             labels,
+            owners,
             terminating: meta
                 .get("deletionTimestamp")
                 .is_some_and(|at| !at.is_null()),
@@ -82,6 +92,11 @@ impl Object {
             .iter()
             .find(|(name, _)| &**name == key)
             .map(|(_, value)| &**value)
+    }
+
+    /// The uids in its owner references.
+    pub fn owners(&self) -> impl Iterator<Item = &str> {
+        self.owners.iter().map(|uid| &**uid)
     }
 
     /// Whether it has a deletionTimestamp.

@@ -233,6 +233,7 @@ impl Store {
         }
         convert::to_storage(res, &mut before);
         convert::to_storage(res, &mut after);
+        meta::tidy(&mut after);
         if target.sub == Subresource::None || target.sub == Subresource::Scale {
             admit::update(self, moment, (res, &before), &mut after)?;
         }

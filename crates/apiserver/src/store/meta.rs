@@ -4,7 +4,7 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use serde_json::{Value, json};
 
-use super::json::{list, text};
+use super::json::{child, list, text};
 use crate::error::Cause;
 use crate::registry::Resource;
 use crate::selector::{
@@ -123,6 +123,20 @@ fn name_problems(rule: NameRule, name: &str) -> Vec<&'static str> {
         }
     }
     problems
+}
+
+/// Takes fields out of the metadata that say nothing: nulls, and empty lists and maps.
+pub(crate) fn tidy(object: &mut Value) {
+    child(object, "metadata").retain(|name, value| match name.as_str() {
+        "labels" | "annotations" => {
+            value.as_object().is_none_or(|map| !map.is_empty()) && !value.is_null()
+        }
+        "finalizers" | "ownerReferences" | "managedFields" => {
+            value.as_array().is_none_or(|list| !list.is_empty()) && !value.is_null()
+        }
+        "generateName" | "selfLink" => value.as_str().is_some_and(|text| !text.is_empty()),
+        _ => !value.is_null(),
+    });
 }
 
 /// Everything that is wrong with an object's metadata, in Kubernetes' words.

@@ -47,6 +47,7 @@ impl Store {
             .as_array()
             .is_some_and(|list| !list.is_empty());
         convert::to_storage(res, &mut object);
+        meta::tidy(&mut object);
         admit::create(self, moment, res, &mut object)?;
         let causes = meta::problems(res, &object);
         if !causes.is_empty() {
