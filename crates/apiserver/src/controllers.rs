@@ -1,4 +1,259 @@
-//! The small controllers.
-use crate::db::{Db, Options};
+//! The small controllers without which a cluster is none.
+//!
+//! Each is a planner: the whole state in, actions out; it remembers nothing. One task follows the
+//! store's own changes, works out which [`Key`]s they touch ([`index`]), plans those, and carries
+//! the actions out inside one write of the store, where the plan is made again on the newest state:
+//! so no plan is ever stale, and nothing conflicts. No polling.
+mod action;
+mod collect;
+mod crd;
+mod deployment;
+mod index;
+mod namespace;
+mod pods;
+mod replica_set;
+mod secret;
+mod slices;
 
-pub(crate) fn start(_db: &Db, _options: &Options) {}
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::{Instant, sleep_until};
+
+use crate::db::{Clock, Db, MintToken, Options};
+use crate::error::StatusError;
+use crate::registry::{Registry, StorageKey};
+use crate::store::snapshot::Snapshot;
+use crate::store::{Moment, Store};
+use action::Action;
+use index::Index;
+
+/// Keys that are carried out in one write of the store.
+const KEYS_PER_WRITE: usize = 64;
+/// After what time something that failed is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// One thing that a controller looks after.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Key {
+    Namespace(String),
+    Crd(String),
+    Secret(String, String),
+    Deployment(String, String),
+    ReplicaSet(String, String),
+    Slices(String, String),
+    Collect(StorageKey, String, String),
+}
+
+/// What a planner wants.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    pub(crate) actions: Vec<Action>,
+    /// When to look again although nothing has changed.
+    pub(crate) again: Option<Timestamp>,
+}
+
+impl Plan {
+    fn is_empty(&self) -> bool {
+        self.actions.is_empty() && self.again.is_none()
+    }
+}
+
+/// What all planners see.
+pub(crate) struct View<'a> {
+    pub(crate) state: &'a Snapshot,
+    pub(crate) registry: &'a Registry,
+    pub(crate) now: Timestamp,
+    pub(crate) root_ca: Option<&'a str>,
+    /// For [`Key::Collect`]: who names the object as owner.
+    pub(crate) dependents: &'a [(StorageKey, String, String)],
+    pub(crate) mint: Option<&'a MintToken>,
+}
+
+fn plan(view: &View<'_>, key: &Key) -> Plan {
+    match key {
+        Key::Namespace(name) => namespace::plan(view, name),
+        Key::Crd(name) => crd::plan(view, name),
+        Key::Secret(namespace, name) => secret::plan(view, namespace, name),
+        Key::Deployment(namespace, name) => deployment::plan(view, namespace, name),
+        Key::ReplicaSet(namespace, name) => replica_set::plan(view, namespace, name),
+        Key::Slices(namespace, name) => slices::plan(view, namespace, name),
+        Key::Collect(collection, namespace, name) => {
+            collect::plan(view, collection, (namespace, name))
+        }
+    }
+}
+
+/// Starts the task.
+pub(crate) fn start(db: &Db, options: &Options) {
+    let controllers = Controllers {
+        db: db.clone(),
+        clock: Arc::clone(&options.clock),
+        root_ca: options.root_ca_pem.clone(),
+        mint: options.mint_token.clone(),
+        index: Index::default(),
+        due: BTreeSet::new(),
+        later: BTreeMap::new(),
+    };
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the database keeps the task and ends it"
+    )]
+    let task = tokio::spawn(controllers.run());
+    db.keep(task);
+}
+
+struct Controllers {
+    db: Db,
+    clock: Clock,
+    root_ca: Option<String>,
+    mint: Option<MintToken>,
+    index: Index,
+    due: BTreeSet<Key>,
+    later: BTreeMap<Key, Instant>,
+}
+
+/// What travels into the store with a batch of keys.
+struct Batch {
+    keys: Vec<(Key, Vec<(StorageKey, String, String)>)>,
+    root_ca: Option<String>,
+    mint: Option<MintToken>,
+}
+
+impl Controllers {
+    async fn run(mut self) {
+        let mut versions = self.db.versions();
+        loop {
+            versions.borrow_and_update();
+            self.index.follow(&self.db, &mut self.due);
+            while !self.due.is_empty() {
+                self.work().await;
+                self.index.follow(&self.db, &mut self.due);
+            }
+            let next = self.later.values().min().copied();
+            tokio::select! {
+                biased;
+                changed = versions.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                }
+                () = until(next) => {}
+            }
+            let now = Instant::now();
+            let ready: Vec<Key> = self
+                .later
+                .iter()
+                .filter(|(_, at)| **at <= now)
+                .map(|(key, _)| key.clone())
+                .collect();
+            for key in ready {
+                self.later.remove(&key);
+                self.due.insert(key);
+            }
+        }
+    }
+
+    /// Plans keys that are due, and carries out those that want something.
+    async fn work(&mut self) {
+        let published = self.db.published();
+        let now = (self.clock)();
+        let mut batch = Batch {
+            keys: Vec::new(),
+            root_ca: self.root_ca.clone(),
+            mint: self.mint.clone(),
+        };
+        while batch.keys.len() < KEYS_PER_WRITE {
+            let Some(key) = self.due.pop_first() else {
+                break;
+            };
+            let dependents = self.index.dependents_of(&published.snapshot, &key);
+            let view = View {
+                state: &published.snapshot,
+                registry: &published.registry,
+                now,
+                root_ca: self.root_ca.as_deref(),
+                dependents: &dependents,
+                mint: self.mint.as_ref(),
+            };
+            let plan = plan(&view, &key);
+            if let Some(again) = plan.again {
+                self.look_again(&key, now, again);
+            }
+            if !plan.actions.is_empty() {
+                batch.keys.push((key, dependents));
+            }
+        }
+        if batch.keys.is_empty() {
+            return;
+        }
+        let keys: Vec<Key> = batch.keys.iter().map(|(key, _)| key.clone()).collect();
+        match self
+            .db
+            .write(move |store, moment| Ok(batch.carry_out(store, moment)))
+            .await
+        {
+            Ok(failed) => {
+                for (key, error) in failed {
+                    tracing::debug!(?key, %error, "a controller will try again");
+                    self.later.insert(key, Instant::now() + RETRY);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the controllers cannot write");
+                let at = Instant::now() + RETRY;
+                self.later.extend(keys.into_iter().map(|key| (key, at)));
+            }
+        }
+    }
+
+    fn look_again(&mut self, key: &Key, now: Timestamp, again: Timestamp) {
+        let wait = again.duration_since(now).max(jiff::SignedDuration::ZERO);
+        let wait = Duration::try_from(wait)
+            .unwrap_or(RETRY)
+            .max(Duration::from_millis(10));
+        self.later.insert(key.clone(), Instant::now() + wait);
+    }
+}
+
+impl Batch {
+    /// Plans every key on the newest state, and does at once what the plan says.
+    fn carry_out(self, store: &mut Store, moment: &mut Moment<'_>) -> Vec<(Key, StatusError)> {
+        let mut failed = Vec::new();
+        for (key, dependents) in self.keys {
+            let registry = Arc::clone(store.registry());
+            let view = View {
+                state: store.head(),
+                registry: &registry,
+                now: moment.now,
+                root_ca: self.root_ca.as_deref(),
+                dependents: &dependents,
+                mint: self.mint.as_ref(),
+            };
+            let plan = plan(&view, &key);
+            if plan.is_empty() {
+                continue;
+            }
+            let outcome = plan
+                .actions
+                .into_iter()
+                .try_for_each(|action| action.carry_out(store, moment, &registry));
+            if let Err(error) = outcome {
+                failed.push((key, error));
+            }
+        }
+        failed
+    }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -22,11 +22,12 @@ pub use watch::{Watch, WatchEvent};
 
 use crate::error::StatusError;
 use crate::object::Object;
-use crate::registry::{Registry, Resource};
+use crate::registry::{Registry, Resource, StorageKey};
 use crate::selector::Selectors;
 use crate::store::snapshot::Snapshot;
 use crate::store::{Moment, Store, convert};
 use engine::{Published, Shared, Writer};
+use feed::{Batch, Event};
 
 /// A handle on the database; clones share it.
 #[derive(Clone)]
@@ -191,7 +192,25 @@ impl Db {
         self.shared.versions.subscribe()
     }
 
-    async fn write<T: Send + 'static>(
+    /// The collections that have or had objects.
+    pub(crate) fn collections(&self) -> Vec<StorageKey> {
+        self.shared.feeds.collections()
+    }
+
+    /// At most `max` changes of a collection after a version; none if some are missing.
+    pub(crate) fn changes_after(
+        &self,
+        collection: &StorageKey,
+        version: u64,
+        max: usize,
+    ) -> Option<Vec<Arc<Event>>> {
+        match self.shared.feeds.of(collection).after(version, max) {
+            Batch::Events(events) => Some(events),
+            Batch::Lost(_) => None,
+        }
+    }
+
+    pub(crate) async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Store, &mut Moment<'_>) -> Result<T, StatusError> + Send + 'static,
     ) -> Result<T, StatusError> {

@@ -158,6 +158,11 @@ impl Feeds {
         Arc::clone(feed)
     }
 
+    /// The collections that have a feed.
+    pub(crate) fn collections(&self) -> Vec<StorageKey> {
+        self.feeds.read().keys().cloned().collect()
+    }
+
     /// The version up to which every event is in its feed, kept up to date.
     pub(crate) fn settled(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.settled)

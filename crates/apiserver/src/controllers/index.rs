@@ -1,0 +1,258 @@
+//! From changes of the store to the keys that they touch.
+//!
+//! It holds only what would be dear to look up: who depends on whom, and the Services' selectors.
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::Key;
+use crate::db::Db;
+use crate::object::Object;
+use crate::registry::{Registry, StorageKey};
+use crate::selector::LabelSelector;
+use crate::store::json::{list, text};
+use crate::store::snapshot::Snapshot;
+use crate::store::{Change, Removed};
+
+/// Changes that are looked at before keys are worked on.
+const CHANGES_MAX: usize = 512;
+
+type Place = (StorageKey, String, String);
+
+/// What was derived from all changes so far.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    /// How far each collection has been followed.
+    positions: BTreeMap<StorageKey, u64>,
+    started: bool,
+    /// Collections that are not in `positions` had no events up to this version.
+    base: u64,
+    dependents: BTreeMap<Box<str>, BTreeSet<Place>>,
+    /// By namespace, then Service.
+    selectors: BTreeMap<String, BTreeMap<String, LabelSelector>>,
+}
+
+impl Index {
+    /// Takes in what has changed, and notes the keys that are due.
+    pub(super) fn follow(&mut self, db: &Db, due: &mut BTreeSet<Key>) {
+        if !self.started {
+            self.start_over(db, due);
+            return;
+        }
+        let registry = db.registry();
+        for collection in db.collections() {
+            let position = self
+                .positions
+                .get(&collection)
+                .copied()
+                .unwrap_or(self.base);
+            match db.changes_after(&collection, position, CHANGES_MAX) {
+                Some(changes) => {
+                    let mut position = position;
+                    for event in &changes {
+                        self.take_in(&registry, &event.change, due);
+                        position = event.version();
+                    }
+                    self.positions.insert(collection, position);
+                }
+                None => {
+                    // Fell behind the history: look at everything.
+                    self.start_over(db, due);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Derives everything from the present state.
+    fn start_over(&mut self, db: &Db, due: &mut BTreeSet<Key>) {
+        *self = Self {
+            started: true,
+            ..Self::default()
+        };
+        let (state, registry) = (db.snapshot(), db.registry());
+        self.base = state.version;
+        for collection in db.collections() {
+            self.positions.insert(collection, state.version);
+        }
+        for (collection, shelf) in state.collections() {
+            self.positions.insert(collection.clone(), state.version);
+            for object in shelf.iter() {
+                let change = Change {
+                    collection: collection.clone(),
+                    old: None,
+                    new: Arc::clone(object),
+                    removed: Removed::No,
+                };
+                self.take_in(&registry, &change, due);
+            }
+        }
+    }
+
+    /// Who names the object of a key as its owner.
+    pub(super) fn dependents_of(&self, state: &Snapshot, key: &Key) -> Vec<Place> {
+        let Key::Collect(collection, namespace, name) = key else {
+            return Vec::new();
+        };
+        let Some(object) = state.get(collection, namespace, name) else {
+            return Vec::new();
+        };
+        self.dependents
+            .get(object.uid())
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect()
+    }
+
+    fn take_in(&mut self, registry: &Registry, change: &Change, due: &mut BTreeSet<Key>) {
+        self.relate(change, due);
+        let object = &change.new;
+        let (namespace, name) = (object.namespace().to_owned(), object.name().to_owned());
+        match (&*change.collection.group, &*change.collection.plural) {
+            ("", "namespaces") => {
+                due.insert(Key::Namespace(name));
+            }
+            ("", "services") => self.service(change, due),
+            ("", "pods") => self.pod(change, due),
+            ("", "nodes") => self.node(change, due),
+            ("", "secrets") => {
+                due.insert(Key::Secret(namespace, name));
+            }
+            ("", "serviceaccounts") | ("", "configmaps") => {
+                if matches!(object.name(), "default" | "kube-root-ca.crt") {
+                    due.insert(Key::Namespace(namespace));
+                }
+            }
+            ("apps", "deployments") => {
+                due.insert(Key::Deployment(namespace, name));
+            }
+            ("apps", "replicasets") => {
+                due.insert(Key::ReplicaSet(namespace, name));
+            }
+            ("discovery.k8s.io", "endpointslices") => {
+                if let Some(service) = object.label(super::slices::SERVICE_NAME) {
+                    due.insert(Key::Slices(namespace, service.to_owned()));
+                }
+            }
+            ("apiextensions.k8s.io", "customresourcedefinitions") => {
+                due.insert(Key::Crd(name));
+            }
+            _ => {}
+        }
+        if object.owners().next().is_some() {
+            owner_keys(registry, object, due);
+        }
+        if change.removed == Removed::Yes {
+            if !object.namespace().is_empty() {
+                due.insert(Key::Namespace(object.namespace().to_owned()));
+            }
+            let crd = format!("{}.{}", change.collection.plural, change.collection.group);
+            due.insert(Key::Crd(crd));
+        }
+    }
+
+    /// Owners and dependents.
+    fn relate(&mut self, change: &Change, due: &mut BTreeSet<Key>) {
+        let object = &change.new;
+        let place = (
+            change.collection.clone(),
+            object.namespace().to_owned(),
+            object.name().to_owned(),
+        );
+        for uid in change.old.iter().flat_map(|old| old.owners()) {
+            if let Some(places) = self.dependents.get_mut(uid) {
+                places.remove(&place);
+                if places.is_empty() {
+                    self.dependents.remove(uid);
+                }
+            }
+        }
+        if change.removed == Removed::Yes {
+            let orphans = self.dependents.get(object.uid()).into_iter().flatten();
+            due.extend(orphans.cloned().map(collect));
+        } else {
+            for uid in object.owners() {
+                self.dependents
+                    .entry(uid.into())
+                    .or_default()
+                    .insert(place.clone());
+            }
+            if object.owners().next().is_some() || object.is_terminating() {
+                due.insert(collect(place));
+            }
+        }
+    }
+
+    fn service(&mut self, change: &Change, due: &mut BTreeSet<Key>) {
+        let object = &change.new;
+        let (namespace, name) = (object.namespace().to_owned(), object.name().to_owned());
+        let selector = object.value()["spec"]["selector"].clone();
+        let selects = change.removed == Removed::No
+            && selector
+                .as_object()
+                .is_some_and(|selector| !selector.is_empty());
+        let services = self.selectors.entry(namespace.clone()).or_default();
+        if selects {
+            services.insert(name.clone(), LabelSelector::from_map(&selector));
+        } else {
+            services.remove(&name);
+            if services.is_empty() {
+                self.selectors.remove(&namespace);
+            }
+        }
+        due.insert(Key::Slices(namespace, name));
+    }
+
+    fn pod(&self, change: &Change, due: &mut BTreeSet<Key>) {
+        let object = &change.new;
+        let Some(services) = self.selectors.get(object.namespace()) else {
+            return;
+        };
+        for (name, selector) in services {
+            let selected = |pod: &Arc<Object>| selector.matches(|key| pod.label(key));
+            if selected(object) || change.old.as_ref().is_some_and(selected) {
+                due.insert(Key::Slices(object.namespace().to_owned(), name.clone()));
+            }
+        }
+    }
+
+    /// A node's zone is written into the slices.
+    fn node(&self, change: &Change, due: &mut BTreeSet<Key>) {
+        let zone = |node: &Arc<Object>| node.label(super::slices::ZONE).map(str::to_owned);
+        if change.old.as_ref().and_then(zone) == zone(&change.new) {
+            return;
+        }
+        for (namespace, services) in &self.selectors {
+            due.extend(
+                services
+                    .keys()
+                    .map(|name| Key::Slices(namespace.clone(), name.clone())),
+            );
+        }
+    }
+}
+
+/// The owners of an object, which its references name: they count, or wait for, their dependents.
+fn owner_keys(registry: &Registry, object: &Object, due: &mut BTreeSet<Key>) {
+    let value = object.value();
+    let namespace = object.namespace().to_owned();
+    for owner in list(&value["metadata"], "ownerReferences") {
+        let name = text(owner, "name").to_owned();
+        match text(owner, "kind") {
+            "ReplicaSet" => {
+                due.insert(Key::ReplicaSet(namespace.clone(), name.clone()));
+            }
+            "Deployment" => {
+                due.insert(Key::Deployment(namespace.clone(), name.clone()));
+            }
+            _ => {}
+        }
+        if let Some(place) = super::collect::place_of(registry, owner, &namespace) {
+            due.insert(collect(place));
+        }
+    }
+}
+
+fn collect((collection, namespace, name): Place) -> Key {
+    Key::Collect(collection, namespace, name)
+}

@@ -1,0 +1,79 @@
+//! What controllers want to know of Pods.
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use crate::registry::StorageKey;
+use crate::store::json::{list, text};
+
+/// The collection of Pods.
+pub(super) fn pods() -> StorageKey {
+    StorageKey::new("", "pods")
+}
+
+/// Whether a Pod has come to its end.
+pub(super) fn is_finished(pod: &Value) -> bool {
+    matches!(text(&pod["status"], "phase"), "Succeeded" | "Failed")
+}
+
+/// Whether a Pod counts as a replica.
+pub(super) fn is_active(pod: &Value) -> bool {
+    !is_finished(pod) && pod["metadata"]["deletionTimestamp"].is_null()
+}
+
+fn ready_condition(pod: &Value) -> Option<&Value> {
+    list(&pod["status"], "conditions")
+        .iter()
+        .find(|condition| condition["type"] == "Ready")
+}
+
+/// Whether a Pod says that it is ready.
+pub(super) fn is_ready(pod: &Value) -> bool {
+    ready_condition(pod).is_some_and(|condition| condition["status"] == "True")
+}
+
+/// Since when a Pod has been ready.
+pub(super) fn ready_since(pod: &Value) -> Option<Timestamp> {
+    let condition = ready_condition(pod).filter(|condition| condition["status"] == "True")?;
+    text(condition, "lastTransitionTime").parse().ok()
+}
+
+/// Whether a Pod has been ready for long enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Availability {
+    Available,
+    /// It will be then, if it stays ready.
+    At(Timestamp),
+    Unavailable,
+}
+
+pub(super) fn availability(pod: &Value, min_ready: i64, now: Timestamp) -> Availability {
+    if !is_ready(pod) {
+        return Availability::Unavailable;
+    }
+    if min_ready <= 0 {
+        return Availability::Available;
+    }
+    let Some(since) = ready_since(pod) else {
+        return Availability::Unavailable;
+    };
+    match since.checked_add(SignedDuration::from_secs(min_ready)) {
+        Ok(at) if at <= now => Availability::Available,
+        Ok(at) => Availability::At(at),
+        Err(_) => Availability::Unavailable,
+    }
+}
+
+/// The owner reference of a controller.
+pub(super) fn controlled_by(api_version: &str, kind: &str, owner: &Value) -> Value {
+    json!([{
+        "apiVersion": api_version, "kind": kind, "name": owner["metadata"]["name"],
+        "uid": owner["metadata"]["uid"], "controller": true, "blockOwnerDeletion": true,
+    }])
+}
+
+/// Whether an object's controller has this uid.
+pub(super) fn is_controlled_by(object: &Value, uid: &str) -> bool {
+    list(&object["metadata"], "ownerReferences")
+        .iter()
+        .any(|owner| owner["controller"] == true && owner["uid"] == uid)
+}
