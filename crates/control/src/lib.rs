@@ -13,4 +13,4 @@ mod server;
 mod world;
 
 pub use args::Args;
-pub use run::run;
+pub use run::{run, run_until};

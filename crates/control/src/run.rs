@@ -28,7 +28,7 @@ use crate::identity::name::Scheme;
 use crate::identity::own::{self, Files};
 use crate::policy::server::Policies;
 use crate::server::{self, Shared, Streams};
-use crate::world::carry;
+use crate::world::carry::{self, Job};
 use crate::world::feed::{self, Cluster, Source};
 use crate::world::links::Links;
 use crate::world::metrics::Counts;
@@ -47,23 +47,33 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
 /// When a file cannot be used, an address cannot be listened on, or a vital part fails.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let drain = Drain::new();
-    let stop = drain.clone();
-    let tasks = Tasks::new();
-    tasks.spawn("signals", async move {
+    let asked = async {
         match tombolo_shell::process::asked_to_stop().await {
             Ok(signal) => tracing::info!(signal, "asked to stop"),
             Err(error) => tracing::error!(%error, "signals cannot be heard"),
         }
-        stop.start();
-    });
-    run_until(args, drain, tasks).await
+        drain.start();
+        std::future::pending().await
+    };
+    tokio::select! {
+        biased;
+        result = run_until(args, drain.clone()) => result,
+        () = asked => Ok(()),
+    }
 }
 
-/// Runs the control plane in `tasks` until `drain` starts.
+/// Runs the control plane until `drain` starts.
 ///
 /// # Errors
 /// As [`run`].
-pub(crate) async fn run_until(args: Args, drain: Drain, tasks: Tasks) -> anyhow::Result<()> {
+pub async fn run_until(args: Args, drain: Drain) -> anyhow::Result<()> {
+    let tasks = Tasks::new();
+    let result = start(args, drain, &tasks).await;
+    tasks.cancel();
+    result
+}
+
+async fn start(args: Args, drain: Drain, tasks: &Tasks) -> anyhow::Result<()> {
     tombolo_shell::tls::install_provider();
     let listeners = Listeners::open(&args)?;
     let ready = Ready::new();
@@ -82,28 +92,15 @@ pub(crate) async fn run_until(args: Args, drain: Drain, tasks: Tasks) -> anyhow:
         drain: drain.clone(),
         streams: Streams::default(),
     });
-    let trust = Trust::establish(&args, &shared.scheme, &tasks).await?;
-
-    let (inputs, received) = mpsc::channel(INPUTS_MAX);
-    let cluster = Cluster {
-        source: Source::Local,
-        client: client.clone(),
-        inputs: inputs.clone(),
-    };
-    tasks.spawn("local cluster", feed::follow(cluster, tasks.child()));
-    let (jobs, taken) = mpsc::channel(1);
-    let carrier = carry::carry(client.clone(), taken, inputs.clone());
-    tasks.spawn("carrier", carrier);
-    let probes = ClientTls::new(trust.anchors.clone(), trust.credentials.clone(), &[]);
-    let owner = Owner::new(Parts {
-        heard,
-        links: Links::new(probes, &tasks, inputs),
-        jobs,
-        counts: Counts::register(&metrics, &shared.streams),
+    let trust = Trust::establish(&args, &shared.scheme, tasks).await?;
+    let counts = Counts::register(&metrics, &shared.streams);
+    own_world(&client, &trust, tasks, |links, jobs| Parts {
         shared: Arc::clone(&shared),
+        heard,
+        links,
+        jobs,
+        counts,
     });
-    tasks.spawn("owner", owner.run(received));
-
     let admin = Admin {
         ready,
         metrics,
@@ -123,9 +120,10 @@ pub(crate) async fn run_until(args: Args, drain: Drain, tasks: Tasks) -> anyhow:
     };
     let identity = server::grpc().add_service(IdentityServer::new(certifier));
     ports.open("identity", listeners.identity, trust.optional(), identity);
-    let destination = server::grpc().add_service(DestinationServer::new(Discovery {
+    let discovery = Discovery {
         shared: Arc::clone(&shared),
-    }));
+    };
+    let destination = server::grpc().add_service(DestinationServer::new(discovery));
     ports.open(
         "destination",
         listeners.destination,
@@ -138,7 +136,32 @@ pub(crate) async fn run_until(args: Args, drain: Drain, tasks: Tasks) -> anyhow:
         .add_service(InboundServerPoliciesServer::new(policies));
     ports.open("policy", listeners.policy, trust.required(), policy);
     tracing::info!(cluster = args.cluster_name, listen = %args.listen, "control runs");
+    until_the_end(&drain, tasks, &serving).await
+}
 
+/// The owner of everything that is known, what feeds it, and what carries out its plans.
+fn own_world(
+    client: &kube::Client,
+    trust: &Trust,
+    tasks: &Tasks,
+    parts: impl FnOnce(Links, mpsc::Sender<Job>) -> Parts,
+) {
+    let (inputs, received) = mpsc::channel(INPUTS_MAX);
+    let cluster = Cluster {
+        source: Source::Local,
+        client: client.clone(),
+        inputs: inputs.clone(),
+    };
+    tasks.spawn("local cluster", feed::follow(cluster, tasks.child()));
+    let (jobs, taken) = mpsc::channel(1);
+    let carrier = carry::carry(client.clone(), taken, inputs.clone());
+    tasks.spawn("carrier", carrier);
+    let probes = ClientTls::new(trust.anchors.clone(), trust.credentials.clone(), &[]);
+    let owner = Owner::new(parts(Links::new(probes, tasks, inputs), jobs));
+    tasks.spawn("owner", owner.run(received));
+}
+
+async fn until_the_end(drain: &Drain, tasks: &Tasks, serving: &Tasks) -> anyhow::Result<()> {
     tokio::select! {
         biased;
         () = tasks.cancelled() => {}
@@ -147,7 +170,6 @@ pub(crate) async fn run_until(args: Args, drain: Drain, tasks: Tasks) -> anyhow:
             tracing::info!(%finish, "drained");
         }
     }
-    tasks.cancel();
     match tasks.failed() {
         Some(task) => anyhow::bail!("the task {task:?} failed"),
         None => Ok(()),

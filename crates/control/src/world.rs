@@ -24,7 +24,7 @@ pub(crate) mod trim;
 #[derive(Debug)]
 pub(crate) enum Input {
     /// A watch of a cluster, or whether that cluster answers.
-    Cluster(feed::Source, feed::What),
+    Cluster(feed::Source, Box<feed::What>),
     /// A gateway was probed.
     Probed(LinkKey, Observation),
     /// The names of a gateway were resolved.

@@ -101,7 +101,7 @@ impl Inventory {
         if self.pods.get(&pod.key).is_some_and(|old| **old == pod) {
             return;
         }
-        self.touch_pod(&pod.key.clone());
+        self.touch_pod(&pod.key);
         self.pods.insert(pod.key.clone(), Arc::new(pod));
     }
 

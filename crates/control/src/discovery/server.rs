@@ -152,9 +152,9 @@ impl Follow for Endpoints {
                             .is_none_or(|view| view.completeness == Completeness::Complete)
                     };
                     // What is known by then is said, whole or not.
-                    match tokio::time::timeout_at(until, self.receiver.wait_for(whole)).await {
-                        Ok(Err(_closed)) => return None,
-                        Ok(Ok(_)) | Err(_) => {}
+                    let heard = self.receiver.wait_for(whole);
+                    if let Ok(Err(_closed)) = tokio::time::timeout_at(until, heard).await {
+                        return None;
                     }
                 }
                 None => self.receiver.changed().await.ok()?,

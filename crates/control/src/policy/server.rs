@@ -259,12 +259,10 @@ impl Follow for Inbound {
         loop {
             match self.patience.take() {
                 Some(until) => {
-                    match tokio::time::timeout_at(until, self.receiver.wait_for(Option::is_some))
-                        .await
-                    {
-                        Ok(Err(_closed)) => return None,
-                        // A workload that is no pod gets the defaults.
-                        Ok(Ok(_)) | Err(_) => {}
+                    // A workload that is no pod gets the defaults.
+                    let known = self.receiver.wait_for(Option::is_some);
+                    if let Ok(Err(_closed)) = tokio::time::timeout_at(until, known).await {
+                        return None;
                     }
                 }
                 None => self.receiver.changed().await.ok()?,

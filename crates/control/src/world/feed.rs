@@ -28,11 +28,18 @@ const ASK_EVERY: Duration = Duration::from_secs(1);
 /// How long it may take to answer.
 const ASK_DEADLINE: Duration = Duration::from_secs(2);
 
+/// After this many silences in a row, the watches may hang on connections that nobody serves.
+const SILENCES_SUSPECT: u32 = 2;
+
 /// Only Secrets that hold the credentials of a Link.
 const SECRET_FIELDS: &str = "type=mirror.linkerd.io/remote-kubeconfig";
 
 /// What a watch hands over.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "boxed as a whole, and dropped soon"
+)]
 pub(crate) enum What {
     /// A Service came, changed or went.
     Service(Event<Service>),
@@ -178,25 +185,28 @@ impl Cluster {
 
     /// False once nobody takes any more.
     async fn hand_over(&self, what: What) -> bool {
-        let input = Input::Cluster(self.source, what);
+        let input = Input::Cluster(self.source, Box::new(what));
         self.inputs.send(input).await.is_ok()
     }
 
     async fn ask_until_it_returns(&self) {
-        let mut answering = true;
+        let mut silences = 0_u32;
         let mut ticks = tokio::time::interval(ASK_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
             let answer = ask(&self.client).await;
-            let answers = !matches!(answer, What::Silent(_));
+            let silent = matches!(answer, What::Silent(_));
             if !self.hand_over(answer).await {
                 std::future::pending::<()>().await;
             }
-            if answers && !answering {
+            if silent {
+                silences = silences.saturating_add(1);
+            } else if silences >= SILENCES_SUSPECT {
                 return;
+            } else {
+                silences = 0;
             }
-            answering = answers;
         }
     }
 }

@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::Secret;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tombolo_core::backoff::Backoff;
-use tombolo_core::cluster::Change;
+use tombolo_core::cluster::{Change, Path};
 use tombolo_core::link::LinkKey;
 use tombolo_core::plan::{About, Plan, Problem, plan};
 use tombolo_core::world::{LocalService, World};
@@ -62,6 +62,10 @@ pub(crate) struct Owner {
     listings: Listings,
     world: World,
     own_uid: Option<String>,
+    /// Whether this cluster's own API server answers.
+    own_api: Path,
+    /// What was complained about last, to be said once.
+    complaint: String,
     namespaces: Roll<()>,
     links: Roll<LinkObject>,
     secrets: Roll<Arc<Secret>>,
@@ -94,6 +98,8 @@ impl Owner {
             listings: Listings::default(),
             world: World::default(),
             own_uid: None,
+            own_api: Path::new(1),
+            complaint: String::new(),
             namespaces: Roll::default(),
             links: Roll::default(),
             secrets: Roll::default(),

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use kube::config::{Config, KubeConfigOptions, Kubeconfig};
+use kube::config::{Config, Context, KubeConfigOptions, Kubeconfig};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tombolo_core::cluster::Path;
@@ -170,25 +170,39 @@ impl Peer {
     }
 }
 
+/// What reaching a cluster depends on, whatever the entries are called. Only ever compared.
 fn fingerprint(kubeconfig: &Kubeconfig) -> String {
-    serde_json::to_string(kubeconfig).unwrap_or_default()
+    let cluster = current(kubeconfig).and_then(|context| {
+        let named = kubeconfig
+            .clusters
+            .iter()
+            .find(|c| c.name == context.cluster)?;
+        named.cluster.as_ref()
+    });
+    let user = current(kubeconfig).and_then(|context| {
+        let named = kubeconfig.auth_infos.iter();
+        let named = { named }.find(|u| Some(&u.name) == context.user.as_ref())?;
+        named.auth_info.as_ref()
+    });
+    serde_json::to_string(&(cluster, user)).unwrap_or_default()
+}
+
+fn current(kubeconfig: &Kubeconfig) -> Option<&Context> {
+    let name = kubeconfig.current_context.as_ref()?;
+    let named = kubeconfig.contexts.iter().find(|c| &c.name == name)?;
+    named.context.as_ref()
 }
 
 /// The address of the API server that the current context leads to.
 fn server_of(kubeconfig: &Kubeconfig) -> String {
-    let context = kubeconfig.current_context.as_deref();
-    let context = kubeconfig
-        .contexts
-        .iter()
-        .find(|named| Some(named.name.as_str()) == context)
-        .and_then(|named| named.context.as_ref());
-    let cluster = kubeconfig
-        .clusters
-        .iter()
-        .find(|named| context.is_none_or(|context| context.cluster == named.name));
-    cluster
-        .and_then(|named| named.cluster.as_ref()?.server.clone())
-        .unwrap_or_default()
+    let server = current(kubeconfig).and_then(|context| {
+        let named = kubeconfig
+            .clusters
+            .iter()
+            .find(|c| c.name == context.cluster)?;
+        named.cluster.as_ref()?.server.clone()
+    });
+    server.unwrap_or_default()
 }
 
 fn listen(id: PeerId, peer: &Peer, inputs: &mpsc::Sender<Input>) {
@@ -206,7 +220,7 @@ fn listen(id: PeerId, peer: &Peer, inputs: &mpsc::Sender<Input>) {
                 feed::follow(cluster, children).await;
             }
             Err(because) => loop {
-                let input = Input::Cluster(source, What::Silent(because.clone()));
+                let input = Input::Cluster(source, Box::new(What::Silent(because.clone())));
                 if inputs.send(input).await.is_err() {
                     return;
                 }

@@ -21,8 +21,8 @@ use crate::world::trim;
 impl Owner {
     pub(super) fn take(&mut self, input: Input) {
         match input {
-            Input::Cluster(Source::Local, what) => self.take_local(what),
-            Input::Cluster(Source::Peer(id), what) => self.take_peer(id, what),
+            Input::Cluster(Source::Local, what) => self.take_local(*what),
+            Input::Cluster(Source::Peer(id), what) => self.take_peer(id, *what),
             Input::Probed(link, observation) => {
                 let change = self.parts.links.probed(&link, observation);
                 self.turned(change);
@@ -95,6 +95,9 @@ impl Owner {
                 self.due.attend = true;
             }
             What::Answered(uid) => {
+                if self.own_api.on(Observation::Passed) == Change::Turned {
+                    tracing::info!("the API server of this cluster answers");
+                }
                 if uid.is_some() && self.own_uid != uid {
                     self.world.local.uid = uid.as_deref().map(|uid| ClusterUid(uid.into()));
                     self.own_uid = uid;
@@ -102,8 +105,20 @@ impl Owner {
                     self.due.plan = true;
                 }
             }
-            What::Failed(why) => tracing::warn!(why, "a watch of this cluster failed"),
-            What::Silent(why) => tracing::warn!(why, "the API server of this cluster is silent"),
+            What::Failed(why) => {
+                if self.complaint != why {
+                    tracing::warn!(why, "a watch of this cluster failed");
+                    self.complaint = why;
+                }
+            }
+            What::Silent(why) => {
+                if self.own_api.on(Observation::Failed(why.clone())) == Change::Turned {
+                    tracing::warn!(
+                        why,
+                        "the API server of this cluster is silent: what it said last is served"
+                    );
+                }
+            }
         }
     }
 
