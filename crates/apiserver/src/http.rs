@@ -21,6 +21,7 @@ mod guard;
 mod logs;
 mod negotiate;
 mod objects;
+mod protobuf;
 mod query;
 mod respond;
 mod reviews;
@@ -46,7 +47,10 @@ pub struct ApiService {
 impl ApiService {
     /// Serves a connection whose client certificate, if any, has been verified to be this user's.
     pub fn new(server: Arc<ApiServer>, certificate: Option<User>) -> Self {
-        Self { server, certificate: certificate.map(Arc::new) }
+        Self {
+            server,
+            certificate: certificate.map(Arc::new),
+        }
     }
 }
 
@@ -64,7 +68,10 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let Self { server, certificate } = self.clone();
+        let Self {
+            server,
+            certificate,
+        } = self.clone();
         let (parts, body) = request.into_parts();
         Box::pin(async move {
             let response = match access::admit(server, certificate.as_deref(), parts) {

@@ -10,6 +10,7 @@ use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::Value;
 
+use super::protobuf;
 use crate::error::StatusError;
 
 /// Larger requests are refused, as Kubernetes refuses them.
@@ -128,6 +129,8 @@ where
 pub(super) enum Syntax {
     Json,
     Yaml,
+    /// Only taken, never given.
+    Protobuf,
 }
 
 /// The syntax that a Content-Type names; Kubernetes takes a missing one for JSON.
@@ -135,9 +138,10 @@ pub(super) fn syntax(content_type: &str) -> Result<Syntax, StatusError> {
     match essence(content_type) {
         "" | "application/json" => Ok(Syntax::Json),
         "application/yaml" | "application/x-yaml" | "text/yaml" => Ok(Syntax::Yaml),
+        protobuf::MEDIA_TYPE => Ok(Syntax::Protobuf),
         other => Err(StatusError::unsupported_media_type(format!(
             "the body of the request was in an unknown format ({other}) - accepted media types include: \
-             application/json, application/yaml"
+             application/json, application/yaml, application/vnd.kubernetes.protobuf"
         ))),
     }
 }
@@ -151,6 +155,7 @@ pub(super) fn essence(content_type: &str) -> &str {
 pub(super) fn parse(bytes: &[u8], syntax: Syntax) -> Result<Value, StatusError> {
     let parsed = match syntax {
         Syntax::Json => serde_json::from_slice(bytes).map_err(|error| error.to_string()),
+        Syntax::Protobuf => protobuf::decode(bytes),
         Syntax::Yaml => std::str::from_utf8(bytes)
             .map_err(|error| error.to_string())
             .and_then(|text| serde_saphyr::from_str(text).map_err(|error| error.to_string())),

@@ -17,7 +17,7 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 /// A body that is JSON already.
 pub(super) fn bytes(code: StatusCode, bytes: Bytes, syntax: Syntax) -> Response<Body> {
     match syntax {
-        Syntax::Json => build(code, JSON, bytes),
+        Syntax::Json | Syntax::Protobuf => build(code, JSON, bytes),
         Syntax::Yaml => match serde_json::from_slice::<Value>(&bytes) {
             Ok(parsed) => value(code, &parsed, Syntax::Yaml),
             Err(error) => status(&StatusError::internal(error)),
@@ -28,17 +28,12 @@ pub(super) fn bytes(code: StatusCode, bytes: Bytes, syntax: Syntax) -> Response<
 /// A value.
 pub(super) fn value(code: StatusCode, value: &Value, syntax: Syntax) -> Response<Body> {
     match syntax {
-        Syntax::Json => build(code, JSON, Bytes::from(value.to_string())),
+        Syntax::Json | Syntax::Protobuf => build(code, JSON, Bytes::from(value.to_string())),
         Syntax::Yaml => match serde_saphyr::to_string(value) {
             Ok(text) => build(code, YAML, Bytes::from(text)),
             Err(error) => status(&StatusError::internal(error)),
         },
     }
-}
-
-/// A value with a media type of its own.
-pub(super) fn document(bytes: Bytes, content_type: HeaderValue) -> Response<Body> {
-    build(StatusCode::OK, content_type, bytes)
 }
 
 /// Plain text.
