@@ -14,21 +14,49 @@ use tombolo_core::service::{
 };
 
 use crate::names::FIELD_MANAGER;
+use crate::ownership;
 
 /// A write that failed, in the words of Linkerd's status messages.
 #[derive(Debug, thiserror::Error)]
-#[error("Failed to {what} {object}: {source}")]
-pub struct WriteError {
-    what: &'static str,
-    object: String,
-    source: kube::Error,
+pub enum WriteError {
+    /// The API server refused it, or did not answer.
+    #[error("Failed to {what} {object}: {}", said(source))]
+    Refused {
+        /// What was to be done to what, as in `create mirror service`.
+        what: &'static str,
+        /// Its namespace and name.
+        object: String,
+        /// What came back.
+        source: kube::Error,
+    },
+    /// Somebody created an object of that name in the meantime; it is as it was.
+    #[error("Failed to {what} {object}: somebody else has just created it")]
+    Taken {
+        /// What was to be done to what, as in `create mirror service`.
+        what: &'static str,
+        /// Its namespace and name.
+        object: String,
+    },
 }
 
 impl WriteError {
     /// Whether the object is not what the plan took it for: plan again rather than insist.
     #[must_use]
     pub fn is_conflict(&self) -> bool {
-        matches!(&self.source, kube::Error::Api(status) if status.code == 409)
+        match self {
+            Self::Refused { source, .. } => {
+                matches!(source, kube::Error::Api(status) if status.code == 409)
+            }
+            Self::Taken { .. } => true,
+        }
+    }
+}
+
+/// What an API server said, without the whole status object around it.
+fn said(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
+        other => other.to_string(),
     }
 }
 
@@ -60,14 +88,24 @@ pub async fn carry_out(client: &Client, action: &Action) -> Result<(), WriteErro
             delete(&api, &key.name(), &uid.0).await
         }
     };
-    result.map_err(|source| {
-        let (what, object) = describe(action);
-        WriteError {
+    let (what, object) = describe(action);
+    match result {
+        Ok(Written::AsPlanned) => Ok(()),
+        Ok(Written::IntoAnothers) => Err(WriteError::Taken { what, object }),
+        Err(source) => Err(WriteError::Refused {
             what,
             object,
             source,
-        }
-    })
+        }),
+    }
+}
+
+/// What a write came upon.
+enum Written {
+    /// What the plan took it for.
+    AsPlanned,
+    /// An object that somebody made after the plan; ours was taken out of it again.
+    IntoAnothers,
 }
 
 async fn apply<K>(
@@ -75,23 +113,39 @@ async fn apply<K>(
     name: &str,
     precondition: &Precondition,
     action: &Action,
-) -> Result<(), kube::Error>
+) -> Result<Written, kube::Error>
 where
     K: Resource + Clone + DeserializeOwned + std::fmt::Debug,
 {
     let params = PatchParams::apply(FIELD_MANAGER);
-    let params = match precondition {
-        Precondition::Absent => params,
-        Precondition::Uid(_) => params.force(),
-    };
     // Deletions have no body and do not come here.
     let body = body(action).unwrap_or(Value::Null);
-    api.patch(name, &params, &Patch::Apply(&body))
-        .await
-        .map(|_| ())
+    let force = match precondition {
+        Precondition::Absent => params.clone(),
+        Precondition::Uid(_) => params.clone().force(),
+    };
+    let written = api.patch(name, &force, &Patch::Apply(&body)).await?;
+    let only_ours = written
+        .meta()
+        .managed_fields
+        .iter()
+        .flatten()
+        .all(ownership::is_ours);
+    if *precondition == Precondition::Absent && !only_ours {
+        // Nothing in server-side apply says "only if there is none". Applying nothing gives back
+        // all that we added.
+        let nothing = json!({
+            "apiVersion": body["apiVersion"],
+            "kind": body["kind"],
+            "metadata": { "namespace": body["metadata"]["namespace"], "name": name },
+        });
+        api.patch(name, &params, &Patch::Apply(&nothing)).await?;
+        return Ok(Written::IntoAnothers);
+    }
+    Ok(Written::AsPlanned)
 }
 
-async fn delete<K>(api: &Api<K>, name: &str, uid: &str) -> Result<(), kube::Error>
+async fn delete<K>(api: &Api<K>, name: &str, uid: &str) -> Result<Written, kube::Error>
 where
     K: Resource + Clone + DeserializeOwned + std::fmt::Debug,
 {
@@ -105,8 +159,8 @@ where
         ..DeleteParams::default()
     };
     match api.delete(name, &params).await {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Ok(_) => Ok(Written::AsPlanned),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(Written::AsPlanned),
         Err(error) => Err(error),
     }
 }
