@@ -2,7 +2,7 @@
 //!
 //! Silence is evidence only while an answer is due. So a busy connection that has heard nothing for
 //! a while is asked (PING, which the peer's proxy answers however slow its application is), and only
-//! an unanswered question ends it. What it must not do is flap on a loaded machine: the patience
+//! an unanswered question ends it, sooner where the cluster's other paths are silent too. What it must not do is flap on a loaded machine: the patience
 //! follows the worst answers of this path, and a timer that fires late, which means that this very
 //! process was starved, does not count as the peer's silence.
 //!
@@ -16,9 +16,10 @@ pub struct Settings {
     pub quiet_min: Duration,
     /// And at most this.
     pub quiet_max: Duration,
-    /// Silence after a question that means death: at least this.
+    /// Silence after a question that means death: at least this, if the cluster's other paths are
+    /// silent too.
     pub patience_min: Duration,
-    /// And at most this.
+    /// And at most this; also if only this path is silent.
     pub patience_max: Duration,
     /// How often a path is asked at least while it is busy, to know its round trip.
     pub measure_every: Duration,
@@ -33,7 +34,7 @@ impl Default for Settings {
         Self {
             quiet_min: Duration::from_millis(50),
             quiet_max: Duration::from_millis(100),
-            patience_min: Duration::from_millis(150),
+            patience_min: Duration::from_millis(200),
             patience_max: Duration::from_millis(350),
             measure_every: Duration::from_secs(1),
             slack: Duration::from_millis(10),
@@ -66,13 +67,15 @@ pub enum Event {
     Doubted,
 }
 
-/// What the other paths of this process have heard since the question was asked.
+/// Who else is silent since the question was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Elsewhere {
-    /// Others were heard: the machine and its network are fine.
-    Heard,
-    /// Nobody was heard: it may be us.
-    Silent,
+pub enum Silence {
+    /// Only this path, as far as is known: its peer may just be starved.
+    Alone,
+    /// All asked paths into the cluster, while others are heard: failures correlate.
+    Cluster,
+    /// Nobody at all is heard: it may be us.
+    Everyone,
 }
 
 /// What the shell shall do.
@@ -82,6 +85,8 @@ pub enum Effect {
     None,
     /// Send a question.
     Ask,
+    /// The question is overdue: ask the other paths into the same cluster.
+    AskSiblings,
     /// The path is dead; it was silent for this long.
     Dead(Duration),
 }
@@ -116,6 +121,8 @@ struct Question {
     asked_at: Instant,
     due: Instant,
     forgiven: u32,
+    /// The siblings were asked.
+    voiced: bool,
 }
 
 impl Liveness {
@@ -153,7 +160,8 @@ impl Liveness {
     pub fn poll_timeout(&self) -> Option<Instant> {
         match (self.traffic, self.question) {
             (Traffic::Dead, _) => None,
-            (_, Some(question)) => Some(question.due),
+            (_, Some(question)) if question.voiced => Some(question.due),
+            (_, Some(question)) => Some(question.asked_at + self.settings.patience_min / 2),
             (Traffic::Idle, None) => None,
             (
                 Traffic::Busy {
@@ -172,13 +180,18 @@ impl Liveness {
     }
 
     /// Time has passed. Call it only after everything that has arrived was read and reported.
-    pub fn handle_timeout(&mut self, now: Instant, elsewhere: Elsewhere) -> Effect {
+    pub fn handle_timeout(&mut self, now: Instant, silence: Silence) -> Effect {
         let Some(due) = self.poll_timeout().filter(|due| *due <= now) else {
             return Effect::None;
         };
         let Some(question) = &mut self.question else {
             return self.ask(now);
         };
+        if !question.voiced {
+            question.voiced = true;
+            question.due = question.due.max(now + self.settings.patience_min / 2);
+            return Effect::AskSiblings;
+        }
         let late = now - due;
         if late > self.settings.slack && question.forgiven < FORGIVEN_MAX {
             question.forgiven += 1;
@@ -186,7 +199,7 @@ impl Liveness {
             return Effect::None;
         }
         let longest = question.asked_at + self.settings.patience_max;
-        if elsewhere == Elsewhere::Silent && now < longest {
+        if silence != Silence::Cluster && now < longest {
             question.due = longest;
             return Effect::None;
         }
@@ -275,6 +288,7 @@ impl Liveness {
             asked_at: now,
             due,
             forgiven: 0,
+            voiced: false,
         });
         Effect::Ask
     }

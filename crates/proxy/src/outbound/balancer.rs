@@ -214,7 +214,7 @@ fn key(endpoint: &Endpoint) -> PathKey {
                 .as_deref()
                 .and_then(|text| text.rsplit_once(':'));
             let named = named.and_then(|(name, port)| Some((name, port.parse().ok()?)));
-            let (name, port) = named.unwrap_or(("", endpoint.addr.port()));
+            let (name, port) = named.unwrap_or_else(|| ("", endpoint.addr.port()));
             let kind = PathKind::Mesh {
                 identity: identity.clone(),
                 name: name.into(),

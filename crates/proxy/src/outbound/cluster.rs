@@ -167,6 +167,27 @@ impl Cluster {
         );
     }
 
+    /// Asks all established paths now.
+    pub(super) fn ask_all(&self) {
+        let paths: Vec<_> = self.paths.lock().iter().filter_map(Weak::upgrade).collect();
+        paths.iter().for_each(|path| path.doubt());
+    }
+
+    /// When the cluster was last heard, on any path.
+    pub(super) fn heard_ms(&self) -> u64 {
+        self.heard_ms.load(Relaxed)
+    }
+
+    /// Whether a path died, and nothing was heard since.
+    pub(super) fn is_suspected(&self) -> bool {
+        self.suspected.load(Relaxed)
+    }
+
+    /// Whether another path than this one is up.
+    pub(super) fn has_other_up(&self, id: u64) -> bool {
+        self.count_paths(Some(id)).0 > 0
+    }
+
     /// A path was connected, or not, while the cluster is out.
     pub(super) fn probed(self: &Arc<Self>, shared: &Arc<Shared>, path: &Path, event: Event) {
         let ours = *self.gate.borrow()
@@ -207,8 +228,7 @@ impl Cluster {
 
     fn carry_out(self: &Arc<Self>, shared: &Arc<Shared>, effects: Effects, decision: Decision) {
         if effects.ask_all {
-            let paths: Vec<_> = self.paths.lock().iter().filter_map(Weak::upgrade).collect();
-            paths.iter().for_each(|path| path.doubt());
+            self.ask_all();
         }
         if !effects.changed {
             return;

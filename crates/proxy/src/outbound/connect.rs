@@ -106,12 +106,13 @@ async fn turn(path: &Path, gate: &mut watch::Receiver<Gate>) -> Turn {
 
 /// Waits after a failure, unless the path is wanted or the cluster's gate moves in its favour.
 async fn rest(path: &Path, gate: &mut watch::Receiver<Gate>, wait: Duration) {
-    let before = *gate.borrow_and_update();
+    gate.borrow_and_update();
+    let admitted = async { while gate.changed().await.is_ok() && !admits(*gate.borrow(), path) {} };
     tokio::select! {
         biased;
         () = path.wanted() => {}
         () = path.news.notified() => {}
-        moved = gate.wait_for(|now| *now != before && admits(*now, path)) => drop(moved),
+        () = admitted => {}
         () = tokio::time::sleep(wait) => {}
     }
 }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use h2::{Ping, PingPong};
 use tokio::time::Sleep;
 use tombolo_core::breaker::Death;
-use tombolo_core::liveness::{Effect, Elsewhere, Event, Liveness, Settings};
+use tombolo_core::liveness::{Effect, Event, Liveness, Settings, Silence};
 
 use super::Io;
 use super::connect::Established;
@@ -153,15 +153,13 @@ impl Driver {
                 return Poll::Pending;
             };
             if due <= now {
-                let heard = self.shared.heard_ms.load(Relaxed) > self.asked_at_ms;
-                let elsewhere = if heard {
-                    Elsewhere::Heard
-                } else {
-                    Elsewhere::Silent
-                };
-                let effect = self.machine.handle_timeout(now, elsewhere);
-                if let Effect::Dead(silence) = effect {
-                    return Poll::Ready(Some(Death::Silent(silence)));
+                let effect = self.machine.handle_timeout(now, self.silence());
+                match effect {
+                    Effect::Dead(silence) => {
+                        return Poll::Ready(Some(Death::Silent(silence)));
+                    }
+                    Effect::AskSiblings => self.path.cluster.ask_all(),
+                    Effect::Ask | Effect::None => {}
                 }
                 if self.carry_out(now, effect) {
                     return Poll::Ready(None);
@@ -181,6 +179,20 @@ impl Driver {
             }
             return Poll::Ready(None);
         }
+    }
+
+    /// Who else has said nothing since the question.
+    fn silence(&self) -> Silence {
+        let silent = |heard_ms: u64| heard_ms <= self.asked_at_ms;
+        if silent(self.shared.heard_ms.load(Relaxed)) {
+            return Silence::Everyone;
+        }
+        let cluster = &self.path.cluster;
+        let shared_fate = cluster.is_suspected() || cluster.has_other_up(self.path.id);
+        if silent(cluster.heard_ms()) && shared_fate {
+            return Silence::Cluster;
+        }
+        Silence::Alone
     }
 
     /// Sends a question if the machine wants one; says whether it did.

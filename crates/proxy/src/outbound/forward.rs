@@ -39,6 +39,14 @@ enum Last {
     Broken(Lost),
 }
 
+/// What a response is.
+enum Judged {
+    /// The answer.
+    Answer(Response<Body>),
+    /// A peer's error; another endpoint is tried, and this is the answer only if there is none.
+    Again(Response<Body>),
+}
+
 /// Sends a request to the destination of `balancer`.
 pub(super) async fn forward(
     shared: &Arc<Shared>,
@@ -92,8 +100,8 @@ impl Flight<'_> {
             let mut leaving = false;
             last = match self.attempt(picked).await {
                 Ok(response) => match self.judge(&path, response) {
-                    Ok(response) => return Ok(response),
-                    Err(response) => Last::Answer(response),
+                    Judged::Answer(response) => return Ok(response),
+                    Judged::Again(response) => Last::Answer(response),
                 },
                 Err(broken) => {
                     leaving = matches!(broken.why, Why::Leaving);
@@ -128,13 +136,8 @@ impl Flight<'_> {
         attempt::over_mesh(self.shared, place, kind, request, body).await
     }
 
-    /// Whether a response is the answer (`Ok`), or a peer's error after which another endpoint is
-    /// tried (`Err`).
-    fn judge(
-        &self,
-        path: &Path,
-        response: Response<Body>,
-    ) -> Result<Response<Body>, Response<Body>> {
+    /// Whether a response is the answer or a peer's error after which another endpoint is tried.
+    fn judge(&self, path: &Path, response: Response<Body>) -> Judged {
         let status = response.status();
         let gateway_error = matches!(
             status,
@@ -145,7 +148,7 @@ impl Flight<'_> {
         let Some(error) = error else {
             path.healthy();
             path.cluster.count(Outcome::Answered);
-            return Ok(response);
+            return Judged::Answer(response);
         };
         path.sick(self.shared.ms(Instant::now()));
         let refused = error
@@ -160,11 +163,11 @@ impl Flight<'_> {
         match self.may_run_again(progress) {
             Ok(()) => {
                 path.cluster.count(Outcome::Rescued);
-                Err(response)
+                Judged::Again(response)
             }
             Err(_) => {
                 path.cluster.count(Outcome::Failed);
-                Ok(response)
+                Judged::Answer(response)
             }
         }
     }

@@ -182,12 +182,14 @@ impl Path {
         shared.changed.notify_waiters();
     }
 
-    /// The path is dead: the cluster is told if that is new.
+    /// The path is dead. The cluster is told if that is new; a path that never was up says nothing
+    /// about it: its pod may just be starting.
     pub(super) fn down(self: &Arc<Self>, shared: &Arc<Shared>, death: Death) {
-        let first = self.death.lock().replace(death).is_none();
+        let known = self.death.lock().replace(death).is_some();
+        let served = self.up_since_ms.load(Relaxed) > 0;
         self.line.store(None);
         self.condition.store(DOWN, Relaxed);
-        if first {
+        if served && !known {
             self.cluster.died(shared, self, death);
         }
         shared.changed.notify_waiters();

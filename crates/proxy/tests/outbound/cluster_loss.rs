@@ -66,7 +66,11 @@ async fn frozen_cluster_loses_no_request_and_returns_smoothly() {
     records.assert_none_failed_or_slow(seconds(1));
     assert_eq!(records.share("east", (1_500, 3_000)), 0);
     let share = records.share("east", (8_000, 9_000));
-    assert!((28..=38).contains(&share), "after the return: {share} %, worst {:?}", records.worst());
+    assert!(
+        (28..=38).contains(&share),
+        "after the return: {share} %, worst {:?}",
+        records.worst()
+    );
 }
 
 #[tokio::test]
@@ -78,7 +82,10 @@ async fn mirror_of_a_frozen_cluster_fails_by_name_then_at_once_and_recovers() {
     let first = world.get(&fed, "/").await;
     assert!(first.took < seconds(1), "{first:?}");
     assert!(matches!(first.status, 503 | 504), "{first:?}");
-    assert!(first.error.contains("api-east") && first.error.contains("east"), "{first:?}");
+    assert!(
+        first.error.contains("api-east") && first.error.contains("east"),
+        "{first:?}"
+    );
     let next = world.get(&fed, "/").await;
     assert_eq!(next.status, 503);
     assert!(next.took < Duration::from_millis(50), "{next:?}");
@@ -125,5 +132,8 @@ async fn when_everything_looks_dead_everything_is_tried() {
     }
     world.west[0].restart();
     let first = world.get(&fed, "/").await;
-    assert!(first.ok(), "a request tries by itself, before any probe: {first:?}");
+    assert!(
+        first.ok(),
+        "a request tries by itself, before any probe: {first:?}"
+    );
 }

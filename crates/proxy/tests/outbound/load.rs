@@ -30,9 +30,15 @@ pub(crate) async fn load(
         act(world, at);
         let (outbound, destination) = (world.outbound.clone(), fed.destination.clone());
         running.spawn(async move {
-            let response = outbound.call(&destination, request("GET", "/", Body::Empty)).await;
+            let response = outbound
+                .call(&destination, request("GET", "/", Body::Empty))
+                .await;
             let answer = Answer::of(response, start + at).await;
-            Record { at, latency: answer.took, answer }
+            Record {
+                at,
+                latency: answer.took,
+                answer,
+            }
         });
         at += gap;
     }
@@ -44,24 +50,42 @@ pub(crate) async fn load(
 impl Records {
     pub(crate) fn between(&self, from_ms: u64, to_ms: u64) -> impl Iterator<Item = &Record> {
         let (from, to) = (Duration::from_millis(from_ms), Duration::from_millis(to_ms));
-        self.0.iter().filter(move |record| record.at >= from && record.at < to)
+        self.0
+            .iter()
+            .filter(move |record| record.at >= from && record.at < to)
     }
 
     /// The share of a cluster, in percent.
     pub(crate) fn share(&self, cluster: &str, (from_ms, to_ms): (u64, u64)) -> usize {
         let all = self.between(from_ms, to_ms).count().max(1);
-        let of = self.between(from_ms, to_ms).filter(|record| record.answer.cluster == cluster);
+        let of = self
+            .between(from_ms, to_ms)
+            .filter(|record| record.answer.cluster == cluster);
         of.count() * 100 / all
     }
 
     pub(crate) fn assert_none_failed_or_slow(&self, worst: Duration) {
         for record in &self.0 {
-            assert!(record.answer.ok(), "at {:?}: {:?}", record.at, record.answer);
-            assert!(record.latency < worst, "at {:?}: {:?}", record.at, record.latency);
+            assert!(
+                record.answer.ok(),
+                "at {:?}: {:?}",
+                record.at,
+                record.answer
+            );
+            assert!(
+                record.latency < worst,
+                "at {:?}: {:?}",
+                record.at,
+                record.latency
+            );
         }
     }
 
     pub(crate) fn worst(&self) -> Duration {
-        self.0.iter().map(|record| record.latency).max().unwrap_or_default()
+        self.0
+            .iter()
+            .map(|record| record.latency)
+            .max()
+            .unwrap_or_default()
     }
 }

@@ -53,10 +53,20 @@ impl Peer {
         let seen = Arc::new(Seen::default());
         let shared = seen.clone();
         let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
             runtime.block_on(run(std, cluster, shared, received));
         });
-        Self { addr, seen, cluster, orders: Some(orders), thaw: None, thread: Some(thread) }
+        Self {
+            addr,
+            seen,
+            cluster,
+            orders: Some(orders),
+            thaw: None,
+            thread: Some(thread),
+        }
     }
 
     fn order(&self, order: Order) {
@@ -147,7 +157,9 @@ async fn serve(
     let io = tokio::io::join(std::io::Cursor::new(buf.freeze()), tokio::io::empty());
     let (read, write) = stream.into_split();
     let io = tokio::io::join(AsyncReadExt::chain(io, read), write);
-    let Ok(mut connection) = h2::server::handshake(io).await else { return };
+    let Ok(mut connection) = h2::server::handshake(io).await else {
+        return;
+    };
     let draining = drain.notified();
     tokio::pin!(draining);
     let mut drained = false;
@@ -198,21 +210,35 @@ async fn answer(
             }
         }
     }
-    let mut response = Response::builder().header("x-cluster", cluster).header("l5d-orig-proto", "HTTP/1.1");
+    let mut response = Response::builder()
+        .header("x-cluster", cluster)
+        .header("l5d-orig-proto", "HTTP/1.1");
     match parts.uri.path() {
         "/app-down" if cluster == "east" => {
-            response = response.status(502).header("l5d-proxy-error", "application: refused");
+            response = response
+                .status(502)
+                .header("l5d-proxy-error", "application: refused");
             response = response.header("l5d-proxy-unsent", "true");
         }
         "/broken" if cluster == "east" => {
-            response = response.status(502).header("l5d-proxy-error", "application: reset");
+            response = response
+                .status(502)
+                .header("l5d-proxy-error", "application: reset");
         }
         _ => {}
     }
-    let host = parts.uri.authority().map_or("", |authority| authority.as_str());
+    let host = parts
+        .uri
+        .authority()
+        .map_or("", |authority| authority.as_str());
     let text = Bytes::from(format!("{host} from {cluster}"));
-    let response = response.header("content-length", text.len()).body(()).unwrap();
-    let Ok(mut send) = respond.send_response(response, false) else { return };
+    let response = response
+        .header("content-length", text.len())
+        .body(())
+        .unwrap();
+    let Ok(mut send) = respond.send_response(response, false) else {
+        return;
+    };
     send.send_data(text, false).ok();
     let mut trailers = http::HeaderMap::new();
     trailers.insert("x-end", "1".parse().unwrap());

@@ -38,9 +38,15 @@ async fn gateway_is_given_the_name_by_which_it_knows_the_service() {
     let world = World::new(1);
     let mut gateway = endpoint(&world.east[0], "east");
     gateway.authority = Some("analytics.mc-demo.svc.cluster.local:8080".into());
-    let fed = feed("analytics-east-gw:8080", EndpointSet::Present([gateway].into()));
+    let fed = feed(
+        "analytics-east-gw:8080",
+        EndpointSet::Present([gateway].into()),
+    );
     let answer = world.get(&fed, "/").await;
-    assert_eq!(answer.body.unwrap(), "analytics.mc-demo.svc.cluster.local:8080 from east");
+    assert_eq!(
+        answer.body.unwrap(),
+        "analytics.mc-demo.svc.cluster.local:8080 from east"
+    );
 }
 
 #[tokio::test]
@@ -70,7 +76,10 @@ async fn post_that_was_sent_to_a_frozen_peer_fails_and_never_runs_twice() {
     }
     let posts = || {
         let peers = [&world.west[0], &world.east[0], &world.north[0]];
-        peers.iter().map(|peer| peer.seen.posts.load(SeqCst)).sum::<usize>()
+        peers
+            .iter()
+            .map(|peer| peer.seen.posts.load(SeqCst))
+            .sum::<usize>()
     };
     world.settle(&fed, 3).await;
     assert!(posts() <= 1);
@@ -96,10 +105,15 @@ async fn peers_error_is_rescued_for_get_but_is_the_answer_for_post() {
     for _ in 0..6 {
         assert!(world.get(&fed, "/broken").await.ok());
     }
-    let answer = world.call(&mirror, request("POST", "/broken", Body::Empty)).await;
+    let answer = world
+        .call(&mirror, request("POST", "/broken", Body::Empty))
+        .await;
     assert_eq!((answer.status, &*answer.error), (502, "application: reset"));
     let answer = world.get(&mirror, "/broken").await;
-    assert_eq!(answer.status, 502, "with nowhere else to go the peer's answer counts");
+    assert_eq!(
+        answer.status, 502,
+        "with nowhere else to go the peer's answer counts"
+    );
 }
 
 #[tokio::test]
@@ -178,7 +192,9 @@ async fn request_waits_for_discoverys_first_answer() {
     let (a, b) = (world.clone(), fed.clone());
     let early = tokio::task::spawn(async move { a.get(&b, "/").await });
     tokio::time::sleep(millis(50)).await;
-    fed.feed.send_replace(EndpointSet::Present([endpoint(&world.west[0], "west")].into()));
+    fed.feed.send_replace(EndpointSet::Present(
+        [endpoint(&world.west[0], "west")].into(),
+    ));
     assert!(early.await.unwrap().ok());
     fed.feed.send_replace(EndpointSet::Absent);
     tokio::task::yield_now().await;
@@ -205,7 +221,11 @@ async fn application_without_a_proxy_is_spoken_to_in_http1_and_its_connection_ke
     let fed = feed("plain:80", EndpointSet::Present([plain].into()));
     for _ in 0..5 {
         let answer = world.get(&fed, "/").await;
-        assert_eq!(answer.body.as_ref().unwrap(), "ok", "one connection serves all: {answer:?}");
+        assert_eq!(
+            answer.body.as_ref().unwrap(),
+            "ok",
+            "one connection serves all: {answer:?}"
+        );
     }
 }
 
@@ -214,7 +234,9 @@ async fn grpc_fails_with_a_status_of_its_own() {
     let world = World::new(0);
     let fed = feed("none:80", EndpointSet::Present([].into()));
     let mut request = request("POST", "/svc/Method", Body::Empty);
-    request.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
+    request
+        .headers_mut()
+        .insert("content-type", "application/grpc".parse().unwrap());
     let response = world.outbound.call(&fed.destination, request).await;
     assert_eq!(response.status(), 200);
     assert_eq!(response.headers()["grpc-status"], "14");

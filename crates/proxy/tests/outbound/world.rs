@@ -32,7 +32,10 @@ pub(crate) fn endpoint(peer: &Peer, cluster: &str) -> Endpoint {
         addr: peer.addr,
         cluster: cluster.into(),
         pod: "".into(),
-        peer: Kind::Meshed { identity: "peer.test".into(), inbound_port: peer.addr.port() },
+        peer: Kind::Meshed {
+            identity: "peer.test".into(),
+            inbound_port: peer.addr.port(),
+        },
         authority: None,
         weight: 10_000,
     }
@@ -40,8 +43,14 @@ pub(crate) fn endpoint(peer: &Peer, cluster: &str) -> Endpoint {
 
 pub(crate) fn feed(name: &str, set: EndpointSet) -> Fed {
     let feed = watch::Sender::new(set);
-    let destination = Destination { name: name.into(), endpoints: feed.subscribe() };
-    Fed { destination: Arc::new(destination), feed }
+    let destination = Destination {
+        name: name.into(),
+        endpoints: feed.subscribe(),
+    };
+    Fed {
+        destination: Arc::new(destination),
+        feed,
+    }
 }
 
 impl World {
@@ -50,7 +59,12 @@ impl World {
         let start = |cluster| (0..replicas).map(|_| Peer::start(cluster)).collect();
         let (west, east, north) = (start("west"), start("east"), start("north"));
         let outbound = Outbound::new(Arc::new(Tcp), Tasks::new());
-        Self { outbound, west, east, north }
+        Self {
+            outbound,
+            west,
+            east,
+            north,
+        }
     }
 
     /// All endpoints of all clusters.
@@ -59,13 +73,23 @@ impl World {
         let mut all = of(&self.west, "west");
         all.extend(of(&self.east, "east"));
         all.extend(of(&self.north, "north"));
-        feed("frontend-federated.mc-demo.svc.cluster.local:8080", EndpointSet::Present(all.into()))
+        feed(
+            "frontend-federated.mc-demo.svc.cluster.local:8080",
+            EndpointSet::Present(all.into()),
+        )
     }
 
     /// East's endpoints alone.
     pub(crate) fn mirror(&self) -> Fed {
-        let all: Vec<_> = self.east.iter().map(|peer| endpoint(peer, "east")).collect();
-        feed("api-east.mc-demo.svc.cluster.local:8080", EndpointSet::Present(all.into()))
+        let all: Vec<_> = self
+            .east
+            .iter()
+            .map(|peer| endpoint(peer, "east"))
+            .collect();
+        feed(
+            "api-east.mc-demo.svc.cluster.local:8080",
+            EndpointSet::Present(all.into()),
+        )
     }
 
     pub(crate) async fn call(&self, fed: &Fed, request: Request<Body>) -> Answer {
@@ -82,7 +106,11 @@ impl World {
     pub(crate) async fn settle(&self, fed: &Fed, endpoints: usize) {
         let up = async || {
             self.get(fed, "/").await;
-            self.outbound.clusters().iter().map(|cluster| cluster.paths_up).sum::<usize>()
+            self.outbound
+                .clusters()
+                .iter()
+                .map(|cluster| cluster.paths_up)
+                .sum::<usize>()
         };
         let deadline = Instant::now() + Duration::from_secs(5);
         while up().await < endpoints {
@@ -93,7 +121,10 @@ impl World {
 }
 
 pub(crate) fn request(method: &str, path: &str, body: Body) -> Request<Body> {
-    let builder = Request::builder().method(method).uri(path).header("host", "svc:8080");
+    let builder = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", "svc:8080");
     builder.body(body).unwrap()
 }
 
@@ -111,14 +142,21 @@ pub(crate) struct Answer {
 impl Answer {
     pub(crate) async fn of(response: Response<Body>, began: Instant) -> Self {
         let (parts, body) = response.into_parts();
-        let header = |name| parts.headers.get(name).map_or("", |value: &http::HeaderValue| value.to_str().unwrap());
+        let header = |name| {
+            parts
+                .headers
+                .get(name)
+                .map_or("", |value: &http::HeaderValue| value.to_str().unwrap())
+        };
         let body = body.collect().await;
         let trailers = body.as_ref().is_ok_and(|body| body.trailers().is_some());
         Self {
             status: parts.status.as_u16(),
             cluster: header("x-cluster").to_owned(),
             error: header("l5d-proxy-error").to_owned(),
-            body: body.map(http_body_util::Collected::to_bytes).map_err(|error| error.to_string()),
+            body: body
+                .map(http_body_util::Collected::to_bytes)
+                .map_err(|error| error.to_string()),
             trailers,
             took: began.elapsed(),
         }
