@@ -154,7 +154,9 @@ async fn client(config: &Config) -> Result<kube::Client> {
 }
 
 fn start_watches(tasks: &Tasks, client: &kube::Client, sender: &mpsc::Sender<Input>) {
-    let pods = follow(Api::<Pod>::all(client.clone()), sender.clone(), Input::Pods);
+    let pods = follow(Api::<Pod>::all(client.clone()), sender.clone(), |event| {
+        Input::Pods(Box::new(event))
+    });
     let namespaces = follow(
         Api::<Namespace>::all(client.clone()),
         sender.clone(),

@@ -171,7 +171,7 @@ impl Options {
             let number = || {
                 value
                     .parse()
-                    .map_err(|_| format!("{name}={value} is no number"))
+                    .map_err(|_not_a_number| format!("{name}={value} is no number"))
             };
             match (name, value) {
                 ("follow", "true" | "1") => options.follow = Follow::Yes,

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -38,7 +38,7 @@ const TURN_MAX: Duration = Duration::from_secs(60);
 /// What the owner is told.
 #[derive(Debug)]
 pub(super) enum Input {
-    Pods(watcher::Event<Pod>),
+    Pods(Box<watcher::Event<Pod>>),
     Namespaces(watcher::Event<Namespace>),
     Services(watcher::Event<Service>),
     /// A process runs.
@@ -194,7 +194,7 @@ impl Node {
 
     fn take(&mut self, input: Input) {
         match input {
-            Input::Pods(event) => self.pods.on(event),
+            Input::Pods(event) => self.pods.on(*event),
             Input::Namespaces(event) => self.namespaces.on(event),
             Input::Services(event) => self.services.on(event),
             Input::Started {
@@ -282,30 +282,9 @@ impl Node {
                     events.push((spec.uid.clone(), Event::Object(spec.clone())));
                 }
                 None => {
-                    let reserved = spec
-                        .address
-                        .is_some_and(|ip| self.pool.reserve(&spec.uid, ip));
-                    let address = match spec.address {
-                        Some(address) if reserved => Some(address),
-                        _ => self.pool.assign(&spec.uid),
-                    };
-                    let Some(address) = address else {
+                    let Some(local) = take_in(&mut self.pool, &self.dir, spec, pod) else {
                         tracing::error!(pod = spec.key(), "every address of the range is taken");
                         continue;
-                    };
-                    let restarts = processes::restarts(pod);
-                    let machine = PodMachine::new(spec.clone(), address, &restarts, now());
-                    let dir = self
-                        .dir
-                        .join("pods")
-                        .join(format!("{}_{}", spec.key(), spec.uid));
-                    tracing::info!(pod = spec.key(), %address, "taken in");
-                    let local = Local {
-                        machine,
-                        processes: BTreeMap::new(),
-                        dir,
-                        seen: version,
-                        written: None,
                     };
                     self.local.insert(spec.uid.clone(), local);
                     events.push((spec.uid.clone(), Event::Object(spec.clone())));
@@ -333,7 +312,7 @@ impl Node {
         }
     }
 
-    fn perform(&mut self, uid: &str, effects: Vec<Effect>) {
+    fn perform(&self, uid: &str, effects: Vec<Effect>) {
         let Some(local) = self.local.get(uid) else {
             return;
         };
@@ -455,4 +434,22 @@ impl Node {
             }
         }
     }
+}
+
+/// A pod that this agent has not seen before. It keeps the address that its status has.
+fn take_in(pool: &mut AddressPool, dir: &Path, spec: &PodSpec, pod: &Pod) -> Option<Local> {
+    let before = spec
+        .address
+        .filter(|address| pool.reserve(&spec.uid, *address));
+    let address = before.or_else(|| pool.assign(&spec.uid))?;
+    tracing::info!(pod = spec.key(), %address, "taken in");
+    Some(Local {
+        machine: PodMachine::new(spec.clone(), address, &processes::restarts(pod), now()),
+        processes: BTreeMap::new(),
+        dir: dir
+            .join("pods")
+            .join(format!("{}_{}", spec.key(), spec.uid)),
+        seen: pod.resource_version(),
+        written: None,
+    })
 }

@@ -201,7 +201,10 @@ impl ContainerSpec {
                 .iter()
                 .map(|var| (var.name.clone(), value_of(var)))
                 .collect(),
-            port: port.or((kind == Kind::Echo).then_some(crate::topology::SERVICE_PORT)),
+            port: match kind {
+                Kind::Echo => Some(port.unwrap_or(crate::topology::SERVICE_PORT)),
+                Kind::Pause | Kind::Proxy | Kind::Unknown => port,
+            },
             probe: probe_of(container, port),
             pre_stop: pre_stop_of(container),
             image,

@@ -72,95 +72,103 @@ impl Job {
     }
 }
 
-/// Starts the container and stays with it until it has ended.
-pub(super) async fn run(shared: Arc<Shared>, job: Job, owner: mpsc::Sender<Input>) {
-    let send = async |event: Event| {
+/// Tells the owner what happened to one container.
+struct Report<'a> {
+    owner: &'a mpsc::Sender<Input>,
+    uid: &'a str,
+    container: usize,
+}
+
+impl Report<'_> {
+    /// The owner is gone only when the process ends; then there is nobody to tell.
+    async fn send(&self, event: Event) {
         let input = Input::Pod {
-            uid: job.pod.uid.clone(),
+            uid: self.uid.to_owned(),
             event,
         };
-        // The owner is gone only when the process ends.
-        owner.send(input).await.is_ok()
+        if self.owner.send(input).await.is_err() {
+            tracing::debug!("the node has ended");
+        }
+    }
+}
+
+/// Starts the container and stays with it until it has ended.
+pub(super) async fn run(shared: Arc<Shared>, job: Job, owner: mpsc::Sender<Input>) {
+    let (uid, container) = (job.pod.uid.as_str(), job.index);
+    let report = Report {
+        owner: &owner,
+        uid,
+        container,
     };
-    let container = job.index;
     let Some(spec) = job.pod.containers.get(container) else {
         return;
     };
-    let started = start(&shared, &job, spec).await;
-    let mut process = match started {
+    let (pod, name) = (job.pod.key(), spec.name.as_str());
+    let mut process = match start(&shared, &job, spec).await {
         Ok(process) => process,
         Err(error) => {
-            tracing::warn!(
-                pod = job.pod.key(),
-                container = spec.name,
-                error = format!("{error:#}"),
-                "cannot start"
-            );
-            send(Event::NotStarted {
-                container,
-                why: format!("{error:#}"),
-            })
-            .await;
+            let why = format!("{error:#}");
+            tracing::warn!(pod, container = name, error = why, "cannot start");
+            report.send(Event::NotStarted { container, why }).await;
             return;
         }
     };
-    let running = Running {
-        pid: process.pid,
-        signaller: process.signaller.clone(),
-    };
+    let (pid, signaller) = (process.pid, process.signaller.clone());
+    let running = Running { pid, signaller };
     let input = Input::Started {
-        uid: job.pod.uid.clone(),
+        uid: uid.to_owned(),
         container,
         running,
     };
     if owner.send(input).await.is_err() {
         return;
     }
-    let pid = process.pid;
     let stdin = process.child.stdin.take();
-    let probes = async {
-        let Some(probe) = &spec.probe else {
-            return std::future::pending().await;
-        };
-        let mut last = None;
-        loop {
-            let answer = ask(job.address, probe).await;
-            // While the answer stays the same, the owner has nothing to decide, but a failure counts.
-            if (last != Some(answer) || answer == Answer::Unready)
-                && !send(Event::Probed {
-                    container,
-                    pid,
-                    answer,
-                })
-                .await
-            {
-                return;
-            }
-            last = Some(answer);
-            let period = if answer == Answer::Ready {
-                probe.period
-            } else {
-                PROBE_PERIOD_UNREADY
-            };
-            tokio::time::sleep(period).await;
-        }
-    };
     let side = async {
         tokio::join!(
-            probes,
+            probes(&report, pid, (job.address, spec.probe.as_ref())),
             renew(&shared, &job, spec),
             feed(&shared, stdin),
-            keep_short(job.log(spec))
+            keep_short(job.log(spec)),
         );
     };
     tokio::select! {
         biased;
         status = process.child.wait() => {
             let code = status.map_or(-1, code_of);
-            tracing::info!(pod = job.pod.key(), container = spec.name, pid, code, "ended");
-            send(Event::Exited { container, code }).await;
+            tracing::info!(pod, container = name, pid, code, "ended");
+            report.send(Event::Exited { container, code }).await;
         }
         () = side => {}
+    }
+}
+
+/// Asks a container again and again, for ever.
+async fn probes(report: &Report<'_>, pid: u32, (address, probe): (Ipv4Addr, Option<&Probe>)) {
+    let Some(probe) = probe else {
+        return std::future::pending().await;
+    };
+    let container = report.container;
+    let mut last = None;
+    loop {
+        let answer = ask(address, probe).await;
+        // While it stays ready, the owner has nothing to decide; each failure counts.
+        if last != Some(answer) || answer == Answer::Unready {
+            report
+                .send(Event::Probed {
+                    container,
+                    pid,
+                    answer,
+                })
+                .await;
+        }
+        last = Some(answer);
+        let period = if answer == Answer::Ready {
+            probe.period
+        } else {
+            PROBE_PERIOD_UNREADY
+        };
+        tokio::time::sleep(period).await;
     }
 }
 

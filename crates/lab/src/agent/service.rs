@@ -172,9 +172,9 @@ mod tests {
             })
         };
         let (ready, unready) = (pod("127.108.0.1", "True"), pod("127.108.0.1", "False"));
-        assert_eq!(address(&without, &[unready.clone()]), None);
+        assert_eq!(address(&without, std::slice::from_ref(&unready)), None);
         assert_eq!(
-            address(&without, &[ready.clone()]),
+            address(&without, std::slice::from_ref(&ready)),
             Some("127.108.0.1".to_owned())
         );
         assert_eq!(address(&with("127.108.0.1"), &[ready]), None);

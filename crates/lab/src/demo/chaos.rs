@@ -48,6 +48,46 @@ pub(super) async fn run(
         options.rate
     ));
     let epoch = Epoch::start();
+    let loads = start(options, lab, epoch).await?;
+    let away = options.duration.saturating_sub(BEFORE + AFTER);
+    let mut watch = Watch {
+        loads: &loads,
+        progress,
+        last: Vec::new(),
+    };
+    watch.wait("before", BEFORE).await;
+    let break_begun = epoch.now();
+    lab.break_cluster(LOST, way)
+        .await
+        .with_context(|| format!("break {LOST}"))?;
+    let broken = epoch.now();
+    watch.wait("away", away).await;
+    let heal_begun = epoch.now();
+    lab.heal(LOST)
+        .await
+        .with_context(|| format!("heal {LOST}"))?;
+    let healed = epoch.now();
+    progress(&format!(
+        "  {LOST} is back after {:.1} s",
+        (healed - heal_begun).as_secs_f64()
+    ));
+    watch.wait("back", AFTER).await;
+    let services = finish(loads).await?;
+    let marks = Marks {
+        break_begun,
+        broken,
+        heal_begun,
+        healed,
+    };
+    Ok(WayRecords {
+        way,
+        lost: LOST.to_owned(),
+        marks,
+        services,
+    })
+}
+
+async fn start(options: &DemoOptions, lab: &Lab, epoch: Epoch) -> Result<Vec<Load>> {
     let mut loads = Vec::new();
     for (service, application) in LOADS {
         let federated = service.ends_with("-federated");
@@ -78,55 +118,30 @@ pub(super) async fn run(
             service,
         });
     }
-    let away = options.duration.saturating_sub(BEFORE + AFTER);
-    let mut watch = Watch {
-        loads: &loads,
-        progress,
-        last: Vec::new(),
-    };
-    watch.wait("before", BEFORE).await;
-    let break_begun = epoch.now();
-    lab.break_cluster(LOST, way)
-        .await
-        .with_context(|| format!("break {LOST}"))?;
-    let broken = epoch.now();
-    watch.wait("away", away).await;
-    let heal_begun = epoch.now();
-    lab.heal(LOST)
-        .await
-        .with_context(|| format!("heal {LOST}"))?;
-    let healed = epoch.now();
-    progress(&format!(
-        "  {LOST} is back after {:.1} s",
-        (healed - heal_begun).as_secs_f64()
-    ));
-    watch.wait("back", AFTER).await;
+    Ok(loads)
+}
+
+async fn finish(loads: Vec<Load>) -> Result<Vec<ServiceRecords>> {
     let mut services = Vec::new();
-    for load in loads {
-        let records = load
-            .running
+    for Load {
+        running,
+        role,
+        service,
+    } in loads
+    {
+        let records = running
             .finish()
             .await
-            .with_context(|| format!("load on {}", load.service))?;
+            .with_context(|| format!("load on {service}"))?;
+        let (service, client) = (service.to_owned(), CLIENT.to_owned());
         services.push(ServiceRecords {
-            service: load.service.to_owned(),
-            client: CLIENT.to_owned(),
-            role: load.role,
+            service,
+            client,
+            role,
             records,
         });
     }
-    let marks = Marks {
-        break_begun,
-        broken,
-        heal_begun,
-        healed,
-    };
-    Ok(WayRecords {
-        way,
-        lost: LOST.to_owned(),
-        marks,
-        services,
-    })
+    Ok(services)
 }
 
 /// Says now and then how it goes.

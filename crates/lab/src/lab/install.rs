@@ -183,9 +183,8 @@ async fn apply(client: &kube::Client, object: Value) -> Result<()> {
     let params = PatchParams::apply(MANAGER).force();
     let deadline = Instant::now() + APPLY_TIMEOUT;
     loop {
-        let error = match api.patch(&name, &params, &Patch::Apply(&object)).await {
-            Ok(_) => return Ok(()),
-            Err(error) => error,
+        let Err(error) = api.patch(&name, &params, &Patch::Apply(&object)).await else {
+            return Ok(());
         };
         let not_served = matches!(&error, kube::Error::Api(status) if status.code == 404);
         if !not_served || Instant::now() > deadline {
