@@ -94,7 +94,7 @@ pub(super) fn authorize(
     user: &User,
     attributes: &Attributes,
 ) -> Result<(), StatusError> {
-    match allowed(&server.roles(), user, attributes) {
+    match allowed(server.roles(), user, attributes) {
         Some(_) => Ok(()),
         None => Err(denied(attributes, &attributes.denial(user))),
     }

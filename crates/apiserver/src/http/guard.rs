@@ -28,7 +28,7 @@ pub(super) fn may_grant(call: &Call, res: &Resource, value: &Value) -> Result<()
         } else {
             "clusterroles"
         };
-        let rules = escalation::rules_bound(&roles, value, namespace);
+        let rules = escalation::rules_bound(roles, value, namespace);
         (rules, "bind", resource, &reference["name"])
     } else {
         (
@@ -38,7 +38,7 @@ pub(super) fn may_grant(call: &Call, res: &Resource, value: &Value) -> Result<()
             &value["metadata"]["name"],
         )
     };
-    let Some(lacking) = escalation::lacking(&roles, &call.user, namespace, &rules) else {
+    let Some(lacking) = escalation::lacking(roles, &call.user, namespace, &rules) else {
         return Ok(());
     };
     let exempt = Attributes {
@@ -49,7 +49,7 @@ pub(super) fn may_grant(call: &Call, res: &Resource, value: &Value) -> Result<()
         name: name.as_str().unwrap_or_default().to_owned(),
         ..Attributes::default()
     };
-    if allowed(&roles, &call.user, &exempt).is_some() {
+    if allowed(roles, &call.user, &exempt).is_some() {
         return Ok(());
     }
     let attributes = Attributes {

@@ -213,7 +213,7 @@ fn access(call: &Call, user: &User, spec: &Value) -> Result<Value, StatusError> 
             "exactly one of spec.nonResourceAttributes or spec.resourceAttributes must be specified",
         ));
     };
-    Ok(match allowed(&call.server.roles(), user, &attributes) {
+    Ok(match allowed(call.server.roles(), user, &attributes) {
         Some(grant) if grant.because.is_empty() => json!({"allowed": true}),
         Some(grant) => json!({"allowed": true, "reason": grant.because}),
         None => json!({"allowed": false}),
@@ -230,7 +230,7 @@ fn rules(call: &Call, spec: &Value) -> Value {
         paths.push(json!({"verbs": ["*"], "nonResourceURLs": ["*"]}));
     }
     visit_rules(
-        &call.server.roles(),
+        call.server.roles(),
         &call.user,
         namespace,
         &mut |rule, _| {

@@ -1,19 +1,15 @@
-//! What all requests share: the store, the keys, the bounds. Also the store's answers to authentication and roles.
+//! What all requests share: the store, the keys, the bounds.
 
 use std::sync::Arc;
 
-use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::Kubelets;
-use crate::auth::{Accounts, Authenticator};
+use super::facts::Facts;
+use crate::auth::Authenticator;
 use crate::db::{Clock, Db};
-use crate::object::Object;
-use crate::rbac::Roles;
-use crate::registry::Resource;
-use crate::selector::Selectors;
-use crate::token::{Bound, TokenKey};
+use crate::token::TokenKey;
 
 /// Requests that are being answered at once, watches and logs apart.
 const REQUESTS_MAX: usize = 800;
@@ -37,6 +33,7 @@ pub struct Parts {
 /// The API server, without connections.
 pub struct ApiServer {
     pub(super) db: Db,
+    pub(super) facts: Arc<Facts>,
     pub(super) authenticator: Authenticator,
     pub(super) clock: Clock,
     pub(super) kubelets: Kubelets,
@@ -61,9 +58,10 @@ impl ApiServer {
             kubelets,
             stop,
         } = parts;
-        let accounts = Arc::new(Store(db.clone()));
+        let facts = Arc::new(Facts::new(db.clone()));
         Self {
-            authenticator: Authenticator::new(token_key, accounts),
+            authenticator: Authenticator::new(token_key, facts.clone()),
+            facts,
             db,
             clock,
             kubelets,
@@ -79,103 +77,7 @@ impl ApiServer {
     }
 
     /// The roles as they are now.
-    pub(super) fn roles(&self) -> Store {
-        Store(self.db.clone())
-    }
-}
-
-/// The store, seen as accounts and roles.
-pub(super) struct Store(Db);
-
-impl Store {
-    fn resource(&self, group: &str, plural: &str) -> Option<Arc<Resource>> {
-        self.0.registry().find(group, "v1", plural)
-    }
-
-    fn object(&self, plural: &str, namespace: Option<&str>, name: &str) -> Option<Arc<Object>> {
-        self.0
-            .get(&self.resource("", plural)?, namespace, name)
-            .ok()
-    }
-
-    fn rbac(&self, plural: &str, namespace: Option<&str>) -> Vec<Arc<Object>> {
-        let Some(res) = self.resource("rbac.authorization.k8s.io", plural) else {
-            return Vec::new();
-        };
-        self.0.list(&res, namespace, &Selectors::default()).items
-    }
-}
-
-impl Accounts for Store {
-    fn missing(&self, bound: &Bound) -> Option<&'static str> {
-        let namespace = Some(bound.namespace.as_str());
-        let lives = |plural: &str, name: &str, uid: &str| {
-            self.object(plural, namespace, name)
-                .is_some_and(|object| object.uid() == uid)
-        };
-        let Bound {
-            serviceaccount,
-            pod,
-            secret,
-            ..
-        } = bound;
-        if !lives("serviceaccounts", &serviceaccount.name, &serviceaccount.uid) {
-            return Some("service account token has been invalidated: the service account is gone");
-        }
-        if pod
-            .as_ref()
-            .is_some_and(|pod| !lives("pods", &pod.name, &pod.uid))
-        {
-            return Some("service account token has been invalidated: the pod is gone");
-        }
-        // A legacy token knows its Secret by name only; that the Secret holds it is checked apart.
-        let secret = secret.as_ref().filter(|secret| !secret.uid.is_empty());
-        if secret.is_some_and(|secret| !lives("secrets", &secret.name, &secret.uid)) {
-            return Some("service account token has been invalidated: the secret is gone");
-        }
-        None
-    }
-
-    fn secret_holds(&self, namespace: &str, secret: &str, token: &str) -> bool {
-        use base64::Engine as _;
-        let Some(object) = self.object("secrets", Some(namespace), secret) else {
-            return false;
-        };
-        let value = object.value();
-        let held = value["data"]["token"].as_str().unwrap_or_default();
-        !object.is_terminating() && base64::engine::general_purpose::STANDARD.encode(token) == held
-    }
-}
-
-impl Roles for Store {
-    fn bindings(&self, namespace: Option<&str>, visit: &mut dyn FnMut(&Value)) {
-        let plural = if namespace.is_some() {
-            "rolebindings"
-        } else {
-            "clusterrolebindings"
-        };
-        for object in self.rbac(plural, namespace) {
-            visit(&object.value());
-        }
-    }
-
-    fn role(&self, namespace: Option<&str>, name: &str, visit: &mut dyn FnMut(&Value)) {
-        let plural = if namespace.is_some() {
-            "roles"
-        } else {
-            "clusterroles"
-        };
-        let Some(res) = self.resource("rbac.authorization.k8s.io", plural) else {
-            return;
-        };
-        if let Ok(object) = self.0.get(&res, namespace, name) {
-            visit(&object.value());
-        }
-    }
-
-    fn cluster_roles(&self, visit: &mut dyn FnMut(&Value)) {
-        for object in self.rbac("clusterroles", None) {
-            visit(&object.value());
-        }
+    pub(super) fn roles(&self) -> &Facts {
+        &self.facts
     }
 }

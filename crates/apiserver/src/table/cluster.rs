@@ -255,7 +255,7 @@ fn event(row: &Row<'_>) -> Vec<Value> {
     };
     let count = event["series"]["count"]
         .as_i64()
-        .or(event["count"].as_i64());
+        .or_else(|| event["count"].as_i64());
     vec![
         seen(&last).into(),
         event["type"].clone(),

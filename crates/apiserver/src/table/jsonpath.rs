@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use super::text;
+
 /// What a path finds; nothing if it is malformed.
 pub(super) fn find<'a>(root: &'a Value, path: &str) -> Vec<&'a Value> {
     let path = path.trim().trim_start_matches('{').trim_end_matches('}');
@@ -52,7 +54,7 @@ impl Step<'_> {
                 .filter(|element| {
                     find(element, path).iter().any(|found| match found {
                         Value::String(text) => text == wanted,
-                        other => other.to_string() == *wanted,
+                        other => text::plain(&[other]) == *wanted,
                     })
                 })
                 .collect(),

@@ -92,6 +92,11 @@ fn rows_say_what_kubernetes_says() {
         one("apps", "deployments", deployment),
         ["x", "2/3", "3", "2", "60s", "c", "i", "app=a"]
     );
+}
+
+#[test]
+fn rows_of_the_cluster_say_what_kubernetes_says() {
+    let meta = json!({"name": "x"});
     let slice = json!({"metadata": meta, "addressType": "IPv4", "ports": [{"port": 8080}],
         "endpoints": [{"addresses": ["1.1.1.1"]}, {"addresses": ["1.1.1.2"]}, {"addresses": ["1.1.1.3"]},
             {"addresses": ["1.1.1.4"]}]});

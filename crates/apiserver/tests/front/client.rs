@@ -220,6 +220,7 @@ async fn deployment_becomes_pods_and_goes_with_its_namespace() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::too_many_lines, reason = "one story of one credential")]
 async fn bound_token_is_reviewed_and_ends_with_its_pod_or_account() {
     let cluster = Cluster::start().await;
     let client = cluster.client().await;
@@ -319,6 +320,7 @@ async fn bound_token_is_reviewed_and_ends_with_its_pod_or_account() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::too_many_lines, reason = "one story of one credential")]
 async fn token_secret_reads_what_its_role_allows_and_nothing_else() {
     let cluster = Cluster::start().await;
     let client = cluster.client().await;

@@ -20,6 +20,7 @@ struct Kubectl {
 }
 
 /// Nothing, and said loudly, where there is no kubectl.
+#[expect(clippy::print_stderr, reason = "a test that did not run must say so")]
 async fn kubectl() -> Option<Kubectl> {
     if std::process::Command::new("kubectl")
         .arg("help")
@@ -108,70 +109,101 @@ fn pod(name: &str) -> Value {
         "spec": {"nodeName": "n", "containers": [{"name": "c", "image": "i"}]}})
 }
 
+/// Creates namespace `demo` with a deployment `web` of two pods.
+async fn demo(k: &Kubectl) {
+    k.run("create namespace demo").await;
+    k.run("-n demo create deployment web --image=i --replicas=2")
+        .await;
+    k.run("-n demo wait deployment web --for=jsonpath={.status.replicas}=2 --timeout=20s")
+        .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn creates_shows_changes_and_deletes() {
+async fn creates_what_it_has_verbs_for() {
     let Some(k) = kubectl().await else { return };
-    assert_eq!(
-        k.run("create namespace demo").await,
-        "namespace/demo created"
-    );
-    assert_eq!(
-        k.run("-n demo create deployment web --image=i --replicas=2")
-            .await,
-        "deployment.apps/web created"
-    );
-    assert_eq!(
-        k.run("-n demo create serviceaccount bot").await,
-        "serviceaccount/bot created"
-    );
+    let rbac = "rbac.authorization.k8s.io";
+    for (line, said) in [
+        ("create namespace demo", "namespace/demo created".to_owned()),
+        (
+            "-n demo create deployment web --image=i",
+            "deployment.apps/web created".to_owned(),
+        ),
+        (
+            "-n demo expose deployment web --port=80",
+            "service/web exposed".to_owned(),
+        ),
+        (
+            "-n demo create serviceaccount bot",
+            "serviceaccount/bot created".to_owned(),
+        ),
+        (
+            "-n demo create configmap c --from-literal=a=1",
+            "configmap/c created".to_owned(),
+        ),
+        (
+            "-n demo create secret generic s --from-literal=a=1",
+            "secret/s created".to_owned(),
+        ),
+        (
+            "-n demo create job j --image=i",
+            "job.batch/j created".to_owned(),
+        ),
+        (
+            "create clusterrole reader --verb=get,list --resource=pods,services",
+            format!("clusterrole.{rbac}/reader created"),
+        ),
+        (
+            "create clusterrolebinding reader --clusterrole=reader --serviceaccount=demo:bot",
+            format!("clusterrolebinding.{rbac}/reader created"),
+        ),
+        (
+            "-n demo create role r --verb=get --resource=pods",
+            format!("role.{rbac}/r created"),
+        ),
+        ("-n demo run p --image=i", "pod/p created".to_owned()),
+    ] {
+        assert_eq!(k.run(line).await, said, "{line}");
+    }
     assert_eq!(
         k.run("-n demo create token bot").await.split('.').count(),
         3
     );
+    let role = k.run("get clusterrole reader -o jsonpath={.rules}").await;
+    let rules: Value = serde_json::from_str(&role).unwrap();
     assert_eq!(
-        k.run("create clusterrole reader --verb=get,list,watch --resource=pods,services")
-            .await,
-        "clusterrole.rbac.authorization.k8s.io/reader created"
+        rules,
+        json!([{"apiGroups": [""], "resources": ["pods", "services"], "verbs": ["get", "list"]}])
     );
     assert_eq!(
-        k.run("create clusterrolebinding reader --clusterrole=reader --serviceaccount=demo:bot")
-            .await,
-        "clusterrolebinding.rbac.authorization.k8s.io/reader created"
+        k.refused("create namespace demo").await,
+        "Error from server (AlreadyExists): namespaces \"demo\" already exists"
     );
-    k.run("-n demo create configmap conf --from-literal=a=1")
-        .await;
-    k.run("-n demo create secret generic sec --from-literal=a=1")
-        .await;
-    k.run("-n demo expose deployment web --port=80").await;
-    k.run("-n demo wait deployment web --for=jsonpath={.status.replicas}=2 --timeout=20s")
-        .await;
+    k.cluster.running.stop().await;
+}
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shows_in_every_form() {
+    let Some(k) = kubectl().await else { return };
+    demo(&k).await;
     let table = k.run("-n demo get deployments -o wide").await;
-    assert_eq!(
-        words(&table, 0),
-        [
-            "NAME",
-            "READY",
-            "UP-TO-DATE",
-            "AVAILABLE",
-            "AGE",
-            "CONTAINERS",
-            "IMAGES",
-            "SELECTOR"
-        ]
-    );
+    let head = "NAME READY UP-TO-DATE AVAILABLE AGE CONTAINERS IMAGES SELECTOR";
+    assert_eq!(words(&table, 0).join(" "), head);
     assert_eq!(words(&table, 1)[..2], ["web", "0/2"]);
     let pods = k.run("get pods -A -l app=web").await;
     assert_eq!(
-        words(&pods, 0)[..4],
-        ["NAMESPACE", "NAME", "READY", "STATUS"]
+        words(&pods, 0)[..4].join(" "),
+        "NAMESPACE NAME READY STATUS"
     );
     assert_eq!(pods.lines().count(), 3);
     assert_eq!(
-        words(&k.run("-n demo get cm,secret,sa").await, 0),
-        ["NAME", "DATA", "AGE"]
+        words(&k.run("-n demo get cm,secret,sa").await, 0).join(" "),
+        "NAME DATA AGE"
     );
-    assert!(k.run("-n demo get all").await.contains("service/web"));
+    assert!(
+        k.run("-n demo get all")
+            .await
+            .contains("deployment.apps/web")
+    );
     let json: Value = serde_json::from_str(&k.run("-n demo get deploy web -o json").await).unwrap();
     assert_eq!(
         (&json["kind"], &json["spec"]["replicas"]),
@@ -182,63 +214,68 @@ async fn creates_shows_changes_and_deletes() {
             .await
             .contains("kind: Deployment")
     );
+    let replicas = "-n demo get deploy web -o jsonpath={.spec.replicas}";
+    assert_eq!(k.run(replicas).await, "2");
+    let names = k
+        .run("get namespaces -o jsonpath={.items[*].metadata.name}")
+        .await;
     assert_eq!(
-        k.run("-n demo get deploy web -o jsonpath={.spec.replicas}")
-            .await,
-        "2"
-    );
-    assert_eq!(
-        k.run("get namespaces -o jsonpath={.items[*].metadata.name}")
-            .await,
+        names,
         "default demo kube-node-lease kube-public kube-system"
     );
+    k.cluster.running.stop().await;
+}
 
-    k.run("-n demo label deployment web tier=front").await;
-    k.run("-n demo annotate deployment web note=x").await;
-    assert_eq!(
-        words(&k.run("-n demo get deploy -l tier=front").await, 1)[0],
-        "web"
-    );
-    assert_eq!(
-        k.run("-n demo scale deployment web --replicas=1").await,
-        "deployment.apps/web scaled"
-    );
-    for (kind, patch) in [
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_and_deletes() {
+    let Some(k) = kubectl().await else { return };
+    demo(&k).await;
+    let template = r#"{"spec":{"template":{"spec":{"containers":[{"name":"d","image":"j"}]}}}}"#;
+    let tier = r#"[{"op":"replace","path":"/metadata/labels/tier","value":"back"}]"#;
+    let strategic = format!("patch deployment web --type=strategic -p {template}");
+    let json = format!("patch deployment web --type=json -p {tier}");
+    for (line, said) in [
+        ("label deployment web tier=front", "labeled"),
+        ("annotate deployment web note=x", "annotated"),
+        ("scale deployment web --replicas=1", "scaled"),
+        (strategic.as_str(), "patched"),
         (
-            "strategic",
-            r#"{"spec":{"template":{"spec":{"containers":[{"name":"c2","image":"j"}]}}}}"#,
+            r#"patch deployment web --type=merge -p {"spec":{"replicas":3}}"#,
+            "patched",
         ),
-        ("merge", r#"{"spec":{"replicas":3}}"#),
+        (json.as_str(), "patched"),
         (
-            "json",
-            r#"[{"op":"replace","path":"/metadata/labels/tier","value":"back"}]"#,
+            r#"patch deployment web --type=merge -p {"spec":{"replicas":3}}"#,
+            "patched (no change)",
         ),
     ] {
-        let said = k
-            .run(&format!(
-                "-n demo patch deployment web --type={kind} -p {patch}"
-            ))
-            .await;
-        assert_eq!(said, "deployment.apps/web patched", "{kind}");
+        let line = format!("-n demo {line}");
+        assert_eq!(
+            k.run(&line).await,
+            format!("deployment.apps/web {said}"),
+            "{line}"
+        );
     }
-    let path = "jsonpath={.spec.replicas},{.metadata.labels.tier},{.spec.template.spec.containers[*].image}";
+    let path = "jsonpath={.spec.replicas},{.metadata.labels.tier},{.metadata.annotations.note}";
+    let shown = k
+        .run(&format!("-n demo get deploy -l tier=back -o {path}"))
+        .await;
+    assert_eq!(shown, ",,", "a list has no such fields");
+    let shown = k.run(&format!("-n demo get deploy web -o {path}")).await;
+    assert_eq!(shown, "3,back,x");
+    let path = "jsonpath={.spec.template.spec.containers[*].image}";
     let images = k.run(&format!("-n demo get deploy web -o {path}")).await;
     assert!(
-        images.starts_with("3,back,") && images.contains('i') && images.contains('j'),
-        "{images}"
-    );
-
-    assert_eq!(
-        k.run("-n demo delete configmap conf").await,
-        "configmap \"conf\" deleted"
+        images.contains('i') && images.contains('j'),
+        "merged by name: {images}"
     );
     assert_eq!(
-        k.refused("-n demo get configmap conf").await,
-        "Error from server (NotFound): configmaps \"conf\" not found"
+        k.run("-n demo delete deployment web").await,
+        "deployment.apps \"web\" deleted"
     );
     assert_eq!(
-        k.refused("create namespace demo").await,
-        "Error from server (AlreadyExists): namespaces \"demo\" already exists"
+        k.refused("-n demo get deployment web").await,
+        "Error from server (NotFound): deployments.apps \"web\" not found"
     );
     k.run("delete namespace demo --timeout=20s").await;
     assert_eq!(k.run("get all -n demo").await, "");
