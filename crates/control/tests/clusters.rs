@@ -1,6 +1,8 @@
 //! The real control plane against real API servers, over HTTPS and gRPC: outcomes, never call sequences.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod clusters {
     pub(crate) mod cluster;
+    pub(crate) mod gateway;
     pub(crate) mod objects;
     pub(crate) mod proxy;
 }
@@ -8,6 +10,7 @@ mod clusters {
 use std::time::Duration;
 
 use clusters::cluster::{Cluster, Mesh};
+use clusters::gateway::Gateway;
 use clusters::objects;
 use clusters::proxy::Proxy;
 use serde_json::{Value, json};
@@ -141,8 +144,13 @@ async fn what_belongs_to_a_user_is_never_touched() {
     west.is_gone("Service", NS, "other-east").await;
     let kept = west.get("Service", NS, "api-east").await.unwrap();
     assert_eq!(kept["metadata"]["labels"], json!({"owner": "me"}));
-    let events = west.list("Event", NS).await;
-    assert!(!events.is_empty(), "no Event tells of the conflict");
+    let events = west.list("Event", "tombolo").await;
+    let of_it = |event: &&Value| {
+        event["message"]
+            .as_str()
+            .is_some_and(|m| m.contains("api-east"))
+    };
+    assert_eq!(events.iter().filter(of_it).count(), 1, "{events:#?}");
     west.stop().await;
     east.stop().await;
 }
@@ -263,11 +271,15 @@ async fn malformed_links_and_secrets_become_conditions_and_events() {
         assert!(message.contains(field), "{link}: {message}");
     }
     assert!(west.get("Service", NS, "api-east").await.is_some());
-    let told: Vec<Value> = west.list("Event", "tombolo").await;
-    assert!(
-        told.iter()
-            .any(|e| e["involvedObject"]["name"] == "bad-port")
-    );
+    west.eventually(
+        "an Event tells of the malformed Link",
+        async |c: &Cluster| {
+            let told = c.list("Event", "tombolo").await;
+            let of_it = |event: &Value| event["involvedObject"]["name"] == "bad-port";
+            told.iter().any(of_it).then_some(())
+        },
+    )
+    .await;
     west.stop().await;
     east.stop().await;
 }
@@ -330,4 +342,89 @@ async fn a_certificate_is_given_for_the_own_name_only_and_needed_for_anything_el
     );
     west.stop().await;
     east.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_that_is_silent_on_both_paths_leaves_discovery_and_comes_back() {
+    let (mesh, mut west, mut east) = two().await;
+    serve(&east, "api", objects::FLAT, "10.2.0.1").await;
+    serve(&east, "analytics", objects::GATEWAY, "10.2.0.2").await;
+    let gateway = Gateway::start(&mesh, None).await;
+    let at = gateway.address();
+    west.link("east", &east, Some(&at.to_string())).await;
+    west.control(&mesh).await;
+    let proxy = Proxy::certified(&west, NS).await;
+    let (api, analytics) = (
+        "api-east.mc-demo.svc.cluster.local:8080",
+        "analytics-east.mc-demo.svc.cluster.local:8080",
+    );
+    let through = format!("{at} east");
+    west.link_says("east", "GatewayAlive", "True").await;
+    proxy.reaches(api, &["10.2.0.1:8080 east"]).await;
+    proxy.reaches(analytics, &[&through]).await;
+
+    // Its API alone: what it said last holds. Its gateway too: it is dead.
+    east.stop_api().await;
+    let stale = west.link_says("east", "Synced", "False").await;
+    assert!(
+        stale["message"].as_str().unwrap().starts_with("Stale"),
+        "{stale}"
+    );
+    proxy.reaches(api, &["10.2.0.1:8080 east"]).await;
+    gateway.stop().await;
+    proxy.reaches(api, &[]).await;
+    proxy.reaches(analytics, &[]).await;
+    west.eventually(
+        "the Link says that the cluster is dead",
+        async |c: &Cluster| {
+            let condition = c.link_says("east", "Synced", "False").await;
+            condition["message"]
+                .as_str()?
+                .starts_with("Dead")
+                .then_some(())
+        },
+    )
+    .await;
+
+    let gateway = Gateway::start(&mesh, Some(at)).await;
+    proxy.reaches(api, &["10.2.0.1:8080 east"]).await;
+    proxy.reaches(analytics, &[&through]).await;
+    east.start_api().await;
+    west.link_says("east", "Synced", "True").await;
+    gateway.stop().await;
+    west.stop().await;
+    east.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_issuer_is_taken_up_without_a_restart() {
+    let (mesh, mut west, east) = two().await;
+    west.control(&mesh).await;
+    let before = issuer_of(&west).await.unwrap();
+    west.replace_issuer(&mesh);
+    west.eventually(
+        "certificates come from the new issuer",
+        async |c: &Cluster| {
+            let now = issuer_of(c).await.ok()?;
+            (now != before).then_some(())
+        },
+    )
+    .await;
+    let proxy = Proxy::certified(&west, NS).await;
+    assert!(
+        proxy
+            .profile("none.mc-demo.svc.cluster.local:80")
+            .await
+            .is_err()
+    );
+    west.stop().await;
+    east.stop().await;
+}
+
+/// The certificate above the leaf that a workload gets.
+async fn issuer_of(cluster: &Cluster) -> anyhow::Result<Vec<u8>> {
+    let credentials = Proxy::certify(cluster, NS).await?;
+    let credentials = credentials.borrow().clone();
+    let chain = credentials.ok_or_else(|| anyhow::anyhow!("no credentials"))?;
+    Ok(chain.chain()[1].to_vec())
 }

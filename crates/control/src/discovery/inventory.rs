@@ -38,6 +38,27 @@ impl Inventory {
         self.complete.len() == 3
     }
 
+    /// Whether all objects of `kind` were listed once.
+    pub(crate) fn is_kind_complete(&self, kind: Kind) -> bool {
+        self.complete.contains(&kind)
+    }
+
+    /// Drops slices and pods of other namespaces.
+    pub(crate) fn keep_namespaces(&mut self, keep: impl Fn(&str) -> bool) {
+        fn others<V>(map: &BTreeMap<Key, V>, keep: &impl Fn(&str) -> bool) -> Vec<Key> {
+            map.keys()
+                .filter(|k| !keep(&k.namespace))
+                .cloned()
+                .collect()
+        }
+        for key in others(&self.slices, &keep) {
+            self.drop_slice(&key);
+        }
+        for key in others(&self.pods, &keep) {
+            self.drop_pod(&key);
+        }
+    }
+
     /// Notes that all objects of `kind` were listed; true if that was news.
     pub(crate) fn complete(&mut self, kind: Kind) -> bool {
         self.complete.insert(kind)

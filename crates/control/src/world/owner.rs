@@ -14,6 +14,7 @@ use tombolo_core::backoff::Backoff;
 use tombolo_core::cluster::{Change, Path};
 use tombolo_core::link::LinkKey;
 use tombolo_core::plan::{About, Plan, Problem, plan};
+use tombolo_core::service::ServiceKey;
 use tombolo_core::world::{LocalService, World};
 use tombolo_k8s::link::LinkObject;
 use tombolo_shell::ready::Condition;
@@ -26,8 +27,10 @@ use super::links::Links;
 use super::metrics::Counts;
 use super::roll::Roll;
 use crate::discovery::directory::{Directory, PeerId};
+use crate::discovery::model::Key;
 use crate::server::Shared;
 
+mod peer;
 mod take;
 
 /// Inputs that are taken in before the rest of the work gets its turn.
@@ -297,7 +300,7 @@ impl Owner {
     }
 
     /// The exports of a peer changed: what planners see of the Links that show it.
-    fn show_export(&mut self, peer: PeerId, key: &tombolo_core::service::ServiceKey) {
+    fn show_export(&mut self, peer: PeerId, key: &ServiceKey) {
         use tombolo_core::world::Remote;
         let links = &self.parts.links;
         let export = links.peers.get(peer).and_then(|p| p.exports.get(key));
@@ -321,4 +324,8 @@ impl Owner {
             self.due.judge = true;
         }
     }
+}
+
+fn model_key(key: &ServiceKey) -> Key {
+    Key::new(key.namespace.as_str(), key.name.as_str())
 }

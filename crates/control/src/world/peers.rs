@@ -4,12 +4,13 @@
 //! Decides when a feed begins and ends. New credentials are a new peer; the old one serves until the
 //! new one has told us everything, so that a rotation loses nothing.
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use kube::config::{Config, Context, KubeConfigOptions, Kubeconfig};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tombolo_core::cluster::Path;
+use tombolo_core::cluster::{Change, Path};
 use tombolo_core::selector::Selector;
 use tombolo_core::service::{Readiness, Service, ServiceKey};
 use tombolo_core::world::{ClusterUid, Export};
@@ -40,6 +41,8 @@ pub(crate) struct Peer {
     pub(crate) trouble: String,
     /// Its Services that somebody may want.
     pub(crate) exports: BTreeMap<ServiceKey, Export>,
+    /// Namespaces with exports: slices and pods of others are passed over.
+    pub(crate) namespaces: BTreeMap<Arc<str>, usize>,
     credentials: String,
     kubeconfig: Kubeconfig,
     selectors: Vec<Selector>,
@@ -82,10 +85,7 @@ impl Peers {
                 .collect();
             if !missing.is_empty() {
                 peer.selectors.extend(missing);
-                // What was passed over so far may be wanted now.
-                peer.tasks.cancel();
-                peer.tasks = self.tasks.child();
-                listen(id, peer, &self.inputs);
+                self.listen_anew(id);
             }
             return id;
         }
@@ -98,6 +98,7 @@ impl Peers {
             uid: None,
             trouble: String::new(),
             exports: BTreeMap::new(),
+            namespaces: BTreeMap::new(),
             credentials,
             kubeconfig: kubeconfig.clone(),
             selectors: selectors.to_vec(),
@@ -111,6 +112,16 @@ impl Peers {
         listen(id, &peer, &self.inputs);
         self.peers.insert(id, peer);
         id
+    }
+
+    /// Opens the watches of a peer anew: what was passed over so far is wanted now.
+    pub(crate) fn listen_anew(&mut self, id: PeerId) {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            tracing::debug!(peer = id, "listens anew");
+            peer.tasks.cancel();
+            peer.tasks = self.tasks.child();
+            listen(id, peer, &self.inputs);
+        }
     }
 
     /// The peer of that number.
@@ -156,6 +167,37 @@ impl Peer {
                 .selectors
                 .iter()
                 .any(|selector| selector.matches(labels))
+    }
+
+    /// Notes an export, or that it is none; says whether its namespace is looked into from now on, or no
+    /// longer.
+    pub(crate) fn set_export(&mut self, key: &ServiceKey, export: Option<Export>) -> Change {
+        let present = export.is_some();
+        let before = match export {
+            Some(export) => self.exports.insert(key.clone(), export),
+            None => self.exports.remove(key),
+        };
+        let namespace = key.namespace.as_str();
+        match (before.is_some(), present) {
+            (false, true) => {
+                let count = self.namespaces.entry(namespace.into()).or_default();
+                *count += 1;
+                if *count == 1 {
+                    return Change::Turned;
+                }
+            }
+            (true, false) => {
+                if let Some(count) = self.namespaces.get_mut(namespace) {
+                    *count = count.saturating_sub(1);
+                    if *count == 0 {
+                        self.namespaces.remove(namespace);
+                        return Change::Turned;
+                    }
+                }
+            }
+            (true, true) | (false, false) => {}
+        }
+        Change::Same
     }
 
     /// Notes whether a Service has an endpoint; true if that is news.

@@ -14,6 +14,7 @@ use tombolo_apiserver::db::Storage;
 use tombolo_apiserver::run::{Config, Running};
 use tombolo_k8s::manifest::{self, Flat, LinkTo, RemoteCluster};
 use tombolo_shell::drain::Drain;
+use tombolo_shell::tls::{Credentials, LiveCredentials, fixed};
 
 use super::objects;
 
@@ -33,6 +34,14 @@ impl Mesh {
         let root_pem = params.self_signed(&key).unwrap().pem();
         let root = Issuer::new(params, key);
         Self { root, root_pem }
+    }
+
+    /// A leaf for `name` right below the root.
+    pub(crate) fn credentials(&self, name: &str) -> LiveCredentials {
+        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let leaf = params.signed_by(&key, &self.root).unwrap();
+        fixed(Credentials::from_der(vec![leaf.der().to_vec()], key.serialize_der()).unwrap())
     }
 }
 
@@ -111,22 +120,18 @@ impl Cluster {
 
     /// Runs the control plane of this cluster until it is ready.
     pub(crate) async fn control(&mut self, mesh: &Mesh) {
-        let (params, key) = authority(self.name);
-        let issuer = params.signed_by(&key, &mesh.root).unwrap();
-        let write = |name: &str, text: String| {
-            let path = self.dir.path().join(name);
-            std::fs::write(&path, text).unwrap();
-            path
-        };
+        let [issuer_cert, issuer_key] = self.replace_issuer(mesh);
+        let trust_anchors = self.dir.path().join("anchors.pem");
+        std::fs::write(&trust_anchors, &mesh.root_pem).unwrap();
         let admin = SocketAddr::new(LOCAL, free_port());
         let args = tombolo_control::Args {
             kubeconfig: self.dir.path().join("kubeconfig"),
             context: None,
             listen: LOCAL,
             cluster_name: self.name.to_owned(),
-            trust_anchors: write("anchors.pem", mesh.root_pem.clone()),
-            issuer_cert: write("issuer.pem", issuer.pem()),
-            issuer_key: write("issuer.key", key.serialize_pem()),
+            trust_anchors,
+            issuer_cert,
+            issuer_key,
             namespace: "tombolo".to_owned(),
             cluster_domain: "cluster.local".to_owned(),
             trust_domain: "cluster.local".to_owned(),
@@ -154,6 +159,16 @@ impl Cluster {
             text.starts_with("HTTP/1.1 200").then_some(())
         })
         .await;
+    }
+
+    /// Writes the files of a new issuer that this mesh's root signed.
+    pub(crate) fn replace_issuer(&self, mesh: &Mesh) -> [PathBuf; 2] {
+        let (params, key) = authority(self.name);
+        let issuer = params.signed_by(&key, &mesh.root).unwrap();
+        let paths = ["issuer.pem", "issuer.key"].map(|name| self.dir.path().join(name));
+        std::fs::write(&paths[0], issuer.pem()).unwrap();
+        std::fs::write(&paths[1], key.serialize_pem()).unwrap();
+        paths
     }
 
     /// Writes a Link to `other`, with its credentials; `gateway` is `address:port`.
@@ -197,7 +212,7 @@ impl Cluster {
                 let spec = &mut object["spec"];
                 spec["gatewayAddress"] = address.into();
                 spec["gatewayPort"] = port.into();
-                spec["gatewayIdentity"] = "gateway.tombolo.example".into();
+                spec["gatewayIdentity"] = super::gateway::IDENTITY.into();
                 spec["selector"] = json!({"matchLabels": {objects::GATEWAY.0: "true"}});
                 spec["probeSpec"] = json!({
                     "path": "/ready", "port": port, "period": "1s", "timeout": "1s",
@@ -361,7 +376,11 @@ impl Cluster {
     }
 
     /// Asks until there is an answer, or too long.
-    pub(crate) async fn eventually<T>(&self, what: &str, ask: impl AsyncFn(&Self) -> Option<T>) -> T {
+    pub(crate) async fn eventually<T>(
+        &self,
+        what: &str,
+        ask: impl AsyncFn(&Self) -> Option<T>,
+    ) -> T {
         let begun = Instant::now();
         loop {
             if let Some(answer) = ask(self).await {

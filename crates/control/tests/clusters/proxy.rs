@@ -52,7 +52,10 @@ impl Proxy {
         }
     }
 
-    pub(crate) async fn certify(cluster: &Cluster, namespace: &str) -> anyhow::Result<LiveCredentials> {
+    pub(crate) async fn certify(
+        cluster: &Cluster,
+        namespace: &str,
+    ) -> anyhow::Result<LiveCredentials> {
         Self::certify_as(cluster, namespace, "default").await
     }
 
@@ -86,24 +89,29 @@ impl Proxy {
     pub(crate) async fn reaches(&self, name: &str, want: &[&str]) {
         let mut seen = Vec::new();
         let watching = async {
-            loop {
-                let Ok(mut stream) = self.get(name).await else {
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                };
-                let mut pool = BTreeMap::new();
-                while let Ok(Some(update)) = stream.message().await {
-                    absorb(&mut pool, update);
-                    seen = pool.values().cloned().collect();
-                    if seen == want {
-                        return;
-                    }
-                }
+            while !self.sees(name, want, &mut seen).await {
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };
         if tokio::time::timeout(PATIENCE, watching).await.is_err() {
             panic!("{name} reaches {seen:?}, not {want:?}");
         }
+    }
+
+    /// Follows one stream until it says what is wanted, or ends.
+    async fn sees(&self, name: &str, want: &[&str], seen: &mut Vec<String>) -> bool {
+        let Ok(mut stream) = self.get(name).await else {
+            return false;
+        };
+        let mut pool = BTreeMap::new();
+        while let Ok(Some(update)) = stream.message().await {
+            absorb(&mut pool, update);
+            *seen = pool.values().cloned().collect();
+            if seen == want {
+                return true;
+            }
+        }
+        false
     }
 
     async fn get(&self, name: &str) -> Result<tonic::Streaming<Update>, Status> {

@@ -1,0 +1,226 @@
+//! What reaches the owner from other clusters: trimmed on arrival to what is exported, and to the
+//! namespaces in which something is.
+//!
+//! Decides what is kept. An export in a namespace that had none opens the watches anew, because what was
+//! passed over there is wanted now.
+use k8s_openapi::api::core::v1::Service;
+use kube::Resource;
+use kube::runtime::watcher::Event;
+use tokio::time::Instant;
+use tombolo_core::cluster::{Change, Observation};
+use tombolo_core::name;
+use tombolo_core::service::{Readiness, ServiceKey};
+use tombolo_core::world::{ClusterUid, Export};
+
+use super::{Owner, model_key};
+use crate::discovery::directory::PeerId;
+use crate::discovery::inventory::Kind;
+use crate::discovery::model::Key;
+use crate::world::feed::{Source, What};
+use crate::world::intake::Heard;
+
+impl Owner {
+    pub(super) fn take_peer(&mut self, id: PeerId, what: What) {
+        // What a watch had under way when its peer was dropped.
+        if self.parts.links.peers.get(id).is_none() {
+            return;
+        }
+        let source = Source::Peer(id);
+        let heard = match what {
+            What::Service(event) => self.take_service(id, event),
+            What::Slice(event) => {
+                let event = only(event, |slice| self.looks_into(id, slice.meta()));
+                let inventory = self.directory.peer_mut(id);
+                event.map(|event| self.listings.take(source, event, inventory))
+            }
+            What::Pod(event) => {
+                let event = only(event, |pod| self.looks_into(id, pod.meta()));
+                let inventory = self.directory.peer_mut(id);
+                event.map(|event| self.listings.take(source, event, inventory))
+            }
+            What::Answered(uid) => return self.answered(id, uid),
+            What::Silent(why) => return self.silent(id, why),
+            What::Failed(why) => return self.trouble(id, why),
+            What::Namespace(_) | What::Link(_) | What::Secret(_) => return,
+        };
+        self.note_readiness(id);
+        let all = self.directory.peer_mut(id).is_complete();
+        if heard == Some(Heard::CompleteNow) && all {
+            tracing::info!(peer = id, "another cluster was heard completely");
+            self.directory.touch_peer(id);
+            self.due.judge = true;
+        }
+    }
+
+    fn take_service(&mut self, id: PeerId, event: Event<Service>) -> Option<Heard> {
+        self.note_export(id, &event);
+        let peers = &self.parts.links.peers;
+        let exported = |object: &Service| {
+            let key = tombolo_k8s::service::key(&object.metadata);
+            key.is_some_and(|key| peers.get(id).is_some_and(|p| p.exports.contains_key(&key)))
+        };
+        let event = only(event, exported)?;
+        let done = matches!(event, Event::InitDone);
+        let inventory = self.directory.peer_mut(id);
+        let heard = self.listings.take(Source::Peer(id), event, inventory);
+        if done {
+            self.drop_exports(id);
+            self.prune(id);
+        }
+        Some(heard)
+    }
+
+    /// Whether anything of this namespace is wanted; until all exports were heard, nobody can say.
+    fn looks_into(&self, id: PeerId, meta: &kube::core::ObjectMeta) -> bool {
+        let heard = self.directory.peer(id);
+        let heard = heard.is_some_and(|inventory| inventory.is_kind_complete(Kind::Services));
+        let peer = self.parts.links.peers.get(id);
+        let namespace = meta.namespace.as_deref().unwrap_or_default();
+        !heard || peer.is_some_and(|peer| peer.namespaces.contains_key(namespace))
+    }
+
+    /// Drops what was kept of namespaces in which nothing is exported.
+    fn prune(&mut self, id: PeerId) {
+        if let Some(peer) = self.parts.links.peers.get(id) {
+            let inventory = self.directory.peer_mut(id);
+            inventory.keep_namespaces(|namespace| peer.namespaces.contains_key(namespace));
+        }
+    }
+
+    fn note_export(&mut self, id: PeerId, event: &Event<Service>) {
+        let (object, present) = match event {
+            Event::Apply(object) | Event::InitApply(object) => (object, true),
+            Event::Delete(object) => (object, false),
+            Event::Init | Event::InitDone => return,
+        };
+        let Some((key, service)) = tombolo_k8s::service::remote(object) else {
+            return;
+        };
+        let readiness = self.readiness(id, &key);
+        let Some(peer) = self.parts.links.peers.get(id) else {
+            return;
+        };
+        let export = (present && peer.wants(&service)).then(|| Export {
+            service,
+            resource_version: object.metadata.resource_version.clone().unwrap_or_default(),
+            readiness,
+        });
+        self.set_export(id, &key, export);
+    }
+
+    fn set_export(&mut self, id: PeerId, key: &ServiceKey, export: Option<Export>) {
+        let services = self.directory.peer(id);
+        let heard = services.is_some_and(|inventory| inventory.is_kind_complete(Kind::Services));
+        let Some(peer) = self.parts.links.peers.get_mut(id) else {
+            return;
+        };
+        if peer.exports.get(key) == export.as_ref() {
+            return;
+        }
+        let news = peer.set_export(key, export);
+        if news == Change::Turned && heard {
+            if peer.namespaces.contains_key(key.namespace.as_str()) {
+                self.parts.links.peers.listen_anew(id);
+            } else {
+                self.prune(id);
+            }
+        }
+        self.show_export(id, key);
+    }
+
+    /// After a new listing: what it lacks is no longer exported.
+    fn drop_exports(&mut self, id: PeerId) {
+        let (Some(peer), Some(inventory)) =
+            (self.parts.links.peers.get(id), self.directory.peer(id))
+        else {
+            return;
+        };
+        let gone: Vec<ServiceKey> = peer
+            .exports
+            .keys()
+            .filter(|key| inventory.service(&model_key(key)).is_none())
+            .cloned()
+            .collect();
+        for key in gone {
+            self.set_export(id, &key, None);
+        }
+    }
+
+    /// What changed may have gained its first endpoint, or lost its last.
+    fn note_readiness(&mut self, id: PeerId) {
+        let dirty: Vec<ServiceKey> = self
+            .directory
+            .peer_mut(id)
+            .dirty()
+            .filter_map(service_key)
+            .collect();
+        for key in dirty {
+            let readiness = self.readiness(id, &key);
+            let peer = self.parts.links.peers.get_mut(id);
+            if peer.is_some_and(|peer| peer.set_readiness(&key, readiness)) {
+                self.show_export(id, &key);
+            }
+        }
+    }
+
+    fn readiness(&self, id: PeerId, key: &ServiceKey) -> Readiness {
+        let key = model_key(key);
+        let inventory = self.directory.peer(id);
+        let served = inventory
+            .is_some_and(|inventory| inventory.slices(&key).any(|s| !s.endpoints.is_empty()));
+        if served {
+            Readiness::Ready
+        } else {
+            Readiness::NotReady
+        }
+    }
+
+    fn answered(&mut self, id: PeerId, uid: Option<String>) {
+        let Some(peer) = self.parts.links.peers.get_mut(id) else {
+            return;
+        };
+        peer.answered_at = Some(Instant::now());
+        let change = peer.control.on(Observation::Passed);
+        let uid = uid.map(|uid| ClusterUid(uid.into()));
+        let learned = uid.is_some() && peer.uid != uid;
+        if learned {
+            peer.uid = uid;
+        }
+        self.turned(if learned { Change::Turned } else { change });
+    }
+
+    fn silent(&mut self, id: PeerId, why: String) {
+        if let Some(peer) = self.parts.links.peers.get_mut(id) {
+            let change = peer.control.on(Observation::Failed(why));
+            self.turned(change);
+        }
+    }
+
+    fn trouble(&mut self, id: PeerId, why: String) {
+        tracing::debug!(peer = id, why, "a watch failed");
+        let complete = self.directory.peer_mut(id).is_complete();
+        if let Some(peer) = self.parts.links.peers.get_mut(id)
+            && peer.trouble != why
+        {
+            peer.trouble = why;
+            // Until it was heard, that is all there is to say of it.
+            self.due.judge |= !complete;
+        }
+    }
+}
+
+/// The event, as if there were only what is kept: a change of something else is its disappearance.
+fn only<K>(event: Event<K>, keep: impl Fn(&K) -> bool) -> Option<Event<K>> {
+    match event {
+        Event::Apply(object) if !keep(&object) => Some(Event::Delete(object)),
+        Event::InitApply(object) if !keep(&object) => None,
+        other => Some(other),
+    }
+}
+
+fn service_key(key: &Key) -> Option<ServiceKey> {
+    Some(ServiceKey {
+        namespace: name::Namespace::parse(&key.namespace).ok()?,
+        name: name::ServiceName::parse(&key.name).ok()?,
+    })
+}
