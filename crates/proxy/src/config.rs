@@ -103,6 +103,8 @@ pub struct InboundConfig {
     pub connect_timeout: Duration,
     /// How long handshake and transport header may take together.
     pub detect_timeout: Duration,
+    /// How often the kernel asks an idle peer whether it still is there.
+    pub accept_keep_alive: Duration,
     /// How long a connection to the application is kept idle.
     pub pool_idle: Duration,
     /// How many idle connections to the application are kept.
@@ -124,6 +126,8 @@ pub struct OutboundConfig {
     pub connect_timeout: Duration,
     /// How long a client may take for its first bytes.
     pub detect_timeout: Duration,
+    /// How often the kernel asks an idle client whether it still is there.
+    pub accept_keep_alive: Duration,
     /// How long a client may take for a request's head, or stay idle between two requests.
     pub head_timeout: Duration,
     /// How long an unused destination is followed.
@@ -230,6 +234,7 @@ fn inbound(env: &Source<'_>) -> Result<InboundConfig, ConfigError> {
         gateway_suffixes: env.suffixes("LINKERD2_PROXY_INBOUND_GATEWAY_SUFFIXES")?,
         connect_timeout: env.duration("LINKERD2_PROXY_INBOUND_CONNECT_TIMEOUT", millis(300))?,
         detect_timeout: env.duration("LINKERD2_PROXY_INBOUND_DETECT_TIMEOUT", seconds(10))?,
+        accept_keep_alive: env.duration("LINKERD2_PROXY_INBOUND_ACCEPT_KEEPALIVE", seconds(10))?,
         pool_idle: env.duration(
             "LINKERD2_PROXY_INBOUND_HTTP1_CONNECTION_POOL_IDLE_TIMEOUT",
             seconds(3),
@@ -253,6 +258,7 @@ fn outbound(env: &Source<'_>) -> Result<OutboundConfig, ConfigError> {
         stdin_listeners: env.stdin_listeners("TOMBOLO_PROXY_LISTENERS")?,
         connect_timeout: env.duration("LINKERD2_PROXY_OUTBOUND_CONNECT_TIMEOUT", seconds(1))?,
         detect_timeout: env.duration("LINKERD2_PROXY_OUTBOUND_DETECT_TIMEOUT", seconds(10))?,
+        accept_keep_alive: env.duration("LINKERD2_PROXY_OUTBOUND_ACCEPT_KEEPALIVE", seconds(10))?,
         head_timeout: env.duration("TOMBOLO_PROXY_OUTBOUND_HEAD_TIMEOUT", seconds(30))?,
         discovery_idle: env
             .duration("LINKERD2_PROXY_OUTBOUND_DISCOVERY_IDLE_TIMEOUT", seconds(5))?,

@@ -111,6 +111,7 @@ impl Inbound {
 
     async fn serve(&self, stream: TcpStream, peer: SocketAddr) -> Result<(), Refusal> {
         let local = stream.local_addr().map_err(Refusal::Ended)?;
+        net::set_keep_alive(&stream, self.config.accept_keep_alive).map_err(Refusal::Ended)?;
         let established = tokio::select! {
             biased;
             // Nothing has been asked yet, so nothing is lost.

@@ -114,6 +114,7 @@ impl Listeners {
 
     async fn serve(self: &Arc<Self>, stream: TcpStream) -> Result<(), &'static str> {
         let dialled = net::original_destination(&stream).map_err(|_gone| "gone")?;
+        net::set_keep_alive(&stream, self.config.accept_keep_alive).map_err(|_gone| "gone")?;
         let sought = if self.config.listen.contains(&dialled) {
             None
         } else {

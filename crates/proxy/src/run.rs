@@ -27,7 +27,7 @@ use crate::inbound::policy::Policies;
 use crate::inbound::{self, Inbound};
 use crate::listeners::{Listeners, Parts, stdin};
 use crate::outbound::Outbound;
-use crate::stats::SideStats;
+use crate::stats::{SideStats, clusters};
 
 /// How long tasks that hold no request may take to end.
 const LAST_DEADLINE: Duration = Duration::from_secs(1);
@@ -154,6 +154,7 @@ fn serve(
         Arc::new(PeerConnector::new(to_peers, config)),
         kit.helping.child(),
     );
+    clusters::register(&kit.metrics, outbound.clone());
     let limits = DirectoryLimits {
         destinations_max: config.outbound.destinations_max,
         idle: config.outbound.discovery_idle,
@@ -215,9 +216,13 @@ fn serve_inbound(
         .collect();
     own_ports.push(config.inbound.listen.port());
     let default = &config.inbound.default_policy;
+    let mut watched = config.inbound.ports.clone();
+    if !config.inbound.gateway_suffixes.is_empty() {
+        watched.push(config.inbound.listen.port());
+    }
     let inbound = Arc::new(Inbound {
         tls,
-        policies: Policies::new(clients, default, &kit.helping, &config.inbound.ports),
+        policies: Policies::new(clients, default, &kit.helping, &watched),
         applications: Applications::new(&config.inbound, &kit.helping),
         gateway: Gateway {
             suffixes: config.inbound.gateway_suffixes.clone(),

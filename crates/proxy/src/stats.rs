@@ -7,6 +7,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use tombolo_shell::metrics::Metrics;
 
+pub(crate) mod clusters;
+
 type Labels = [(&'static str, &'static str); 1];
 
 /// The counters of one side, inbound or outbound.

@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use socket2::SockRef;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 /// Connections that wait to be accepted, per listener.
@@ -174,6 +174,22 @@ pub fn original_destination(stream: &TcpStream) -> io::Result<SocketAddr> {
         Some(addr) => Ok(addr),
         None => stream.local_addr(),
     }
+}
+
+/// Has the kernel ask an idle peer whether it still is there, so that connections of hosts that
+/// vanished are noticed. An interval of zero leaves the socket as it is.
+///
+/// # Errors
+/// When the socket is gone.
+pub fn set_keep_alive(stream: &TcpStream, interval: Duration) -> io::Result<()> {
+    if interval.is_zero() {
+        return Ok(());
+    }
+    let asked = TcpKeepalive::new()
+        .with_time(interval)
+        .with_interval(interval)
+        .with_retries(3);
+    SockRef::from(stream).set_tcp_keepalive(&asked)
 }
 
 /// Tells the kernel to give up on a connection whose sent data stays unacknowledged.

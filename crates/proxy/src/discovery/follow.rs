@@ -10,7 +10,7 @@ use super::client::{Clients, Purpose};
 use super::translate::{Roll, Target, target};
 use super::{Found, Wanted};
 use crate::control;
-use crate::endpoint::{Destination, EndpointSet};
+use crate::endpoint::{Destination, EndpointSet, Peer};
 use crate::outbound::Outbound;
 
 /// One task's state.
@@ -75,7 +75,7 @@ impl Follower {
                     match stream.message().await {
                         Ok(Some(policy)) => {
                             backoff.succeeded();
-                            self.switch(target(&policy), &mut current);
+                            self.switch(elsewhere(target(&policy), wanted), &mut current);
                         }
                         Ok(None) => break Status::ok("the stream ended"),
                         Err(status) => break status,
@@ -124,6 +124,19 @@ impl Follower {
         if let Some((_, old)) = current.replace((next, tasks)) {
             old.cancel();
         }
+    }
+}
+
+/// An address that is no service's is told to be served by itself. For an address on which this
+/// very proxy listens, which all are that it is asked for, that would be a circle.
+fn elsewhere(target: Target, wanted: &Wanted) -> Target {
+    match (target, wanted) {
+        (Target::Endpoint(endpoint), Wanted::Addr(addr))
+            if endpoint.peer == Peer::Plain && endpoint.addr == *addr =>
+        {
+            Target::Nowhere
+        }
+        (target, _) => target,
     }
 }
 

@@ -131,7 +131,10 @@ impl Application {
                 self.call_http1(request).await.map(restore::from_http1)
             }
             None if request.version() == Version::HTTP_2 => self.call_http2(request).await,
-            None => self.call_http1(request).await.map(restore::from_http1),
+            None => {
+                restore::drop_hop_headers(request.headers_mut());
+                self.call_http1(request).await.map(restore::from_http1)
+            }
         };
         match result {
             Ok(response) => {

@@ -62,6 +62,8 @@ pub(crate) struct Knowledge {
     pub(crate) services: BTreeMap<SocketAddr, String>,
     /// Endpoints by name.
     pub(crate) endpoints: BTreeMap<String, Vec<Served>>,
+    /// Addresses that are no service's: served by themselves.
+    pub(crate) forwards: BTreeSet<SocketAddr>,
     /// Ports that nobody may reach.
     pub(crate) closed: BTreeSet<u16>,
 }
@@ -244,37 +246,52 @@ impl OutboundPolicies for Control {
         &self,
         request: Request<TrafficSpec>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let known = self.knowledge.borrow().services.clone();
-        let name = match request.into_inner().target {
+        let known = self.knowledge.borrow().clone();
+        let backend = match request.into_inner().target {
             Some(traffic_spec::Target::Addr(addr)) => {
                 let addr = SocketAddr::try_from(addr)
                     .map_err(|_malformed| Status::invalid_argument("addr"))?;
-                known.get(&addr).cloned()
+                match known.services.get(&addr) {
+                    Some(name) => Some(balanced(name)),
+                    None => known.forwards.contains(&addr).then(|| forwarded(addr)),
+                }
             }
-            Some(traffic_spec::Target::Authority(name)) => {
-                known.values().find(|known| **known == name).cloned()
-            }
+            Some(traffic_spec::Target::Authority(name)) => known
+                .services
+                .values()
+                .any(|known| *known == name)
+                .then(|| balanced(&name)),
             None => None,
         };
-        let policy = policy(&name.ok_or_else(|| Status::not_found("service"))?);
+        let policy = policy(backend.ok_or_else(|| Status::not_found("service"))?);
         let forever = futures_util::stream::pending();
         let answers = futures_util::stream::iter([Ok(policy)]).chain(forever);
         Ok(Response::new(Box::pin(answers)))
     }
 }
 
-fn policy(name: &str) -> OutboundPolicy {
+fn forwarded(addr: SocketAddr) -> backend::Kind {
+    backend::Kind::Forward(WeightedAddr {
+        addr: Some(addr.into()),
+        ..WeightedAddr::default()
+    })
+}
+
+fn balanced(name: &str) -> backend::Kind {
     let get = backend::endpoint_discovery::DestinationGet {
         path: name.to_owned(),
     };
-    let balancer = backend::BalanceP2c {
+    backend::Kind::Balancer(backend::BalanceP2c {
         discovery: Some(backend::EndpointDiscovery {
             kind: Some(backend::endpoint_discovery::Kind::Dst(get)),
         }),
         ..backend::BalanceP2c::default()
-    };
+    })
+}
+
+fn policy(kind: backend::Kind) -> OutboundPolicy {
     let backend = Backend {
-        kind: Some(backend::Kind::Balancer(balancer)),
+        kind: Some(kind),
         ..Backend::default()
     };
     let first = http_route::distribution::FirstAvailable {

@@ -160,3 +160,42 @@ async fn everything_known_is_served_while_the_control_plane_is_away() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn metrics_tell_how_each_cluster_stands() {
+    let world = World::new(DAY);
+    let _app = App::start(world.addr(10, 8080));
+    let server = world.proxy("web", 10).await;
+    let service = world.addr(200, 8080);
+    world.service(service, "web.shop.svc.cluster.local:8080", &[&server]);
+    let mut node = world.proxy("node", 4).await;
+    node.listen(&[service]).await;
+    assert_eq!(client::get(service, "/").await.status, 200);
+    assert_eq!(
+        node.metric("outbound_cluster_up{dst_cluster=\"west\"}")
+            .await,
+        1
+    );
+    let answered = "outbound_cluster_attempts_total{dst_cluster=\"west\",outcome=\"answered\"}";
+    assert_eq!(node.metric(answered).await, 1);
+    assert!(
+        server
+            .metric("identity_cert_expiration_timestamp_seconds")
+            .await
+            > 0
+    );
+}
+
+#[tokio::test]
+async fn address_that_is_served_by_itself_is_no_circle() {
+    let world = World::new(DAY);
+    let service = world.addr(200, 8080);
+    world.control.change(|known| {
+        known.forwards.insert(service);
+    });
+    let mut node = world.proxy("node", 4).await;
+    node.listen(&[service]).await;
+    assert_eq!(client::get(service, "/").await.status, 502);
+    let refused = node.metric("outbound_responses_total{class=\"5xx\"}").await;
+    assert_eq!(refused, 1, "one request, one answer");
+}

@@ -83,7 +83,12 @@ fn join_cookies(headers: &mut HeaderMap) {
 /// Makes an HTTP/2 response of what came as HTTP/1.1.
 pub(super) fn from_http1<B>(mut response: Response<B>) -> Response<B> {
     *response.version_mut() = Version::HTTP_2;
-    let headers = response.headers_mut();
+    drop_hop_headers(response.headers_mut());
+    response
+}
+
+/// Takes off what concerned one HTTP/1.1 connection only.
+pub(super) fn drop_hop_headers(headers: &mut HeaderMap) {
     if let Some(connection) = headers.remove(CONNECTION) {
         let named = connection.to_str().unwrap_or_default().split(',');
         for name in named.filter_map(|name| name.trim().parse::<HeaderName>().ok()) {
@@ -100,7 +105,6 @@ pub(super) fn from_http1<B>(mut response: Response<B>) -> Response<B> {
     ] {
         headers.remove(name);
     }
-    response
 }
 
 /// Takes off what only proxies may say, so that no application can make a peer believe that a
