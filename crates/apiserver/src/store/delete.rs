@@ -60,6 +60,14 @@ impl Store {
             });
         }
         if !stays {
+            let mut old = old;
+            if res.kind == "Pod" && !res.custom {
+                // A Pod is always seen to terminate, even if that takes no time.
+                mark(moment, &mut after, 0);
+                if after != before {
+                    old = self.put(&res.storage, Some(old), &mut after)?;
+                }
+            }
             let gone = self.take(&res.storage, old, &mut after)?;
             return Ok(Deleted::Gone(convert::shown(res, gone)?));
         }
@@ -202,10 +210,9 @@ fn mark(moment: &Moment<'_>, after: &mut Value, grace: i64) {
         .unwrap_or(moment.now);
     meta.insert("deletionTimestamp".to_owned(), meta::stamp(until).into());
     meta.insert("deletionGracePeriodSeconds".to_owned(), grace.into());
-    if let Some(generation) = meta.get("generation").and_then(Value::as_i64) {
-        if !terminating {
-            meta.insert("generation".to_owned(), (generation + 1).into());
-        }
+    let generation = meta.get("generation").and_then(Value::as_i64);
+    if let Some(generation) = generation.filter(|_| !terminating) {
+        meta.insert("generation".to_owned(), (generation + 1).into());
     }
     if after["kind"] == "Namespace" && after["apiVersion"] == "v1" {
         child(after, "status").insert("phase".to_owned(), "Terminating".into());

@@ -134,6 +134,12 @@ pub(super) fn check(spec: &Value, at: &str, causes: &mut Vec<Cause>) {
 
 /// Of a Pod that exists, only images and a few small things may change.
 fn check_update(before: &Value, object: &Value, causes: &mut Vec<Cause>) {
+    // Who puts a Pod on its node by an update, which Kubernetes never allows, may also complete
+    // it: there are no admission webhooks, and this is where one would have added its container.
+    let bound = |pod: &Value| !text(&pod["spec"], "nodeName").is_empty();
+    if !bound(before) && bound(object) {
+        return;
+    }
     let fixed = |pod: &Value| {
         let mut spec = pod["spec"].clone();
         let map = fields(&mut spec);
