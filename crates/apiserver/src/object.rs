@@ -3,7 +3,11 @@
 //! The bytes are encoded once, when the object is written, and every get, list and watch sends
 //! that same copy. The value tree is several times larger than its JSON, so it is not kept:
 //! [`Object::value`] parses when somebody needs to look inside. It must not know about kinds.
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use crate::error::StatusError;
@@ -11,6 +15,7 @@ use crate::error::StatusError;
 /// An immutable object as it was at one resource version.
 #[derive(Debug, Clone)]
 pub struct Object {
+    api_version: Box<str>,
     namespace: Box<str>,
     name: Box<str>,
     uid: Box<str>,
@@ -19,6 +24,31 @@ pub struct Object {
     owners: Box<[Box<str>]>,
     terminating: bool,
     bytes: Bytes,
+}
+
+/// The part of an encoded object that reads decide by; the rest is skipped, not parsed.
+#[derive(Deserialize)]
+struct Head {
+    #[serde(default, rename = "apiVersion")]
+    api_version: Box<str>,
+    metadata: Meta,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct Meta {
+    namespace: Box<str>,
+    name: Box<str>,
+    uid: Box<str>,
+    resource_version: Box<str>,
+    labels: BTreeMap<Box<str>, Box<str>>,
+    owner_references: Vec<Owner>,
+    deletion_timestamp: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct Owner {
+    uid: Box<str>,
 }
 
 impl Object {
@@ -30,8 +60,26 @@ impl Object {
 
     /// Reads an object back from its encoded form.
     pub fn decode(bytes: Bytes) -> Result<Self, serde_json::Error> {
-        let value: Value = serde_json::from_slice(&bytes)?;
-        Ok(Self::assemble(&value, bytes))
+        let Head {
+            api_version,
+            metadata: meta,
+        } = serde_json::from_slice(&bytes)?;
+        let resource_version = meta.resource_version.parse().unwrap_or(0);
+        Ok(Self {
+            api_version,
+            namespace: meta.namespace,
+            name: meta.name,
+            uid: meta.uid,
+            resource_version,
+            labels: meta.labels.into_iter().collect(),
+            owners: meta
+                .owner_references
+                .into_iter()
+                .map(|owner| owner.uid)
+                .collect(),
+            terminating: meta.deletion_timestamp.is_some(),
+            bytes,
+        })
     }
 
     fn assemble(value: &Value, bytes: Bytes) -> Self {
@@ -53,6 +101,7 @@ impl Object {
                     .collect()
             });
         Self {
+            api_version: value["apiVersion"].as_str().unwrap_or_default().into(),
             namespace: text("namespace"),
             name: text("name"),
             uid: text("uid"),
@@ -64,6 +113,11 @@ impl Object {
                 .is_some_and(|at| !at.is_null()),
             bytes,
         }
+    }
+
+    /// The apiVersion in which it is encoded.
+    pub fn api_version(&self) -> &str {
+        &self.api_version
     }
 
     /// The namespace, empty for cluster-scoped objects.

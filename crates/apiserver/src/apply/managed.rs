@@ -151,11 +151,35 @@ pub(crate) fn owned(by: &Writer<'_>, mut set: FieldSet) -> FieldSet {
     set
 }
 
-/// Notes in an object's `managedFields` what a create or an update has changed.
-pub(crate) fn record(by: &Writer<'_>, before: Option<&Value>, after: &mut Value) {
+/// Fields that the store gives a new object, of which its creator owns only what he named.
+const GIVEN: &[(&str, &[&str])] = &[
+    (
+        "Service",
+        &["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"],
+    ),
+    ("Namespace", &["finalizers"]),
+];
+
+/// Notes in a new object's `managedFields` who made it, and from what.
+pub(crate) fn record_new(by: &Writer<'_>, asked: &Value, made: &mut Value) {
     let shape = Shape::of(by.res);
-    let nothing = walk::nothing();
-    let change = walk::compare(before.unwrap_or(&nothing), after, &shape, by.existing());
+    let change = walk::compare(&walk::nothing(), made, &shape, by.existing());
+    let mut taken = owned(by, change.added);
+    let given = GIVEN
+        .iter()
+        .find(|(kind, _)| !by.res.custom && by.res.kind == *kind);
+    for name in given.into_iter().flat_map(|(_, names)| names.iter()) {
+        if asked["spec"].get(*name).is_none_or(Value::is_null) {
+            taken.cut(&["f:spec", &format!("f:{name}")]);
+        }
+    }
+    encode(made, vec![by.entry(Operation::Update, taken)]);
+}
+
+/// Notes in an object's `managedFields` what an update has changed.
+pub(crate) fn record(by: &Writer<'_>, before: &Value, after: &mut Value) {
+    let shape = Shape::of(by.res);
+    let change = walk::compare(before, after, &shape, by.existing());
     let taken = owned(by, change.added.union(&change.modified));
     let mut entries = decode(after);
     let own = by.position(&entries, Operation::Update);

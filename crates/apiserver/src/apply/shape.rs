@@ -44,9 +44,9 @@ pub(crate) enum Mapping {
 /// How a value and everything in it merges.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Shape {
-    fields: BTreeMap<String, Shape>,
+    fields: BTreeMap<String, Self>,
     /// Of the elements of a list, or of the values of a map.
-    inner: Option<Box<Shape>>,
+    inner: Option<Box<Self>>,
     pub(crate) listing: Listing,
     pub(crate) mapping: Mapping,
 }

@@ -243,3 +243,104 @@ async fn an_applied_status_is_owned_by_the_status_subresource_only() {
         .unwrap_err();
     assert_eq!(error.message, "metadata.managedFields must be nil");
 }
+
+#[tokio::test]
+async fn applying_the_same_again_is_no_write_whatever_the_defaults_add() {
+    let world = World::new().await;
+    world
+        .create("customresourcedefinitions", link_crd())
+        .await
+        .unwrap();
+    let meta = json!({"name": "a", "labels": {"x": "y"}, "annotations": {"n": "1"}});
+    for (plural, rest) in [
+        (
+            "services",
+            json!({"spec": {"selector": {"a": "b"}, "ports": [{"port": 80}]}}),
+        ),
+        (
+            "endpointslices",
+            json!({"addressType": "IPv4", "ports": [{"port": 80}],
+                "endpoints": [{"addresses": ["10.0.0.1"]}]}),
+        ),
+        (
+            "endpoints",
+            json!({"subsets": [{"addresses": [{"ip": "10.0.0.1"}],
+            "ports": [{"port": 80}]}]}),
+        ),
+        ("secrets", json!({"data": {"a": "YQ=="}})),
+        ("deployments", deployment("a", 2)),
+        (
+            "roles",
+            json!({"rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]}),
+        ),
+        (
+            "rolebindings",
+            json!({"roleRef": {"kind": "Role", "name": "r"},
+            "subjects": [{"kind": "User", "name": "u"}]}),
+        ),
+        (
+            "links",
+            json!({"spec": {"members": [{"name": "a"}], "cluster": "east"}}),
+        ),
+        ("namespaces", json!({})),
+    ] {
+        let mut config = rest;
+        config["metadata"] = meta.clone();
+        let (made, _) = world
+            .apply(plural, ("me", ASK), config.clone())
+            .await
+            .unwrap();
+        let (again, outcome) = world.apply(plural, ("me", ASK), config).await.unwrap();
+        assert_eq!((again, outcome), (made, Outcome::Unchanged), "{plural}");
+    }
+}
+
+#[tokio::test]
+async fn the_creator_does_not_own_what_the_store_gave() {
+    let world = World::new().await;
+    let service = json!({"metadata": {"name": "s", "labels": {"a": "b"}},
+        "spec": {"selector": {"a": "b"}, "ports": [{"port": 80}]}});
+    let made = world.create("services", service).await.unwrap();
+    let port = json!({".": {}, "f:port": {}, "f:protocol": {}, "f:targetPort": {}});
+    assert_eq!(
+        owners(&made)[0].2,
+        json!({
+            "f:metadata": {"f:labels": {".": {}, "f:a": {}}},
+            "f:spec": {
+                "f:internalTrafficPolicy": {}, "f:selector": {}, "f:sessionAffinity": {},
+                "f:type": {},
+                "f:ports": {".": {}, "k:{\"port\":80,\"protocol\":\"TCP\"}": port},
+            },
+        })
+    );
+}
+
+#[tokio::test]
+async fn a_uid_in_an_intent_is_a_precondition() {
+    let world = World::new().await;
+    let mut config = map(json!({"x": "1"}));
+    config["metadata"]["uid"] = json!("other");
+    let error = world
+        .apply("configmaps", ("me", ASK), config.clone())
+        .await
+        .unwrap_err();
+    assert_eq!(error.code, 409);
+    let (made, _) = world
+        .apply("configmaps", ("me", ASK), map(json!({"x": "1"})))
+        .await
+        .unwrap();
+    assert_eq!(
+        world
+            .apply("configmaps", ("me", ASK), config.clone())
+            .await
+            .unwrap_err()
+            .code,
+        409
+    );
+    config["metadata"]["uid"] = made["metadata"]["uid"].clone();
+    let (same, outcome) = world
+        .apply("configmaps", ("me", ASK), config)
+        .await
+        .unwrap();
+    assert_eq!((same, outcome), (made, Outcome::Unchanged));
+}

@@ -161,15 +161,12 @@ fn differ(
         return;
     }
     // A scalar that becomes an object, or the other way round, goes and comes.
-    if let (Some(value), Some(_)) = (sides.0.filter(|_| old.is_none()), &new) {
-        if !value.is_object() && !value.is_array() && !value.is_null() {
-            change.removed.insert(&walk.path);
-        }
+    let is_scalar = |value: &Value| !value.is_object() && !value.is_array() && !value.is_null();
+    if old.is_none() && sides.0.is_some_and(is_scalar) {
+        change.removed.insert(&walk.path);
     }
-    if let (Some(_), Some(value)) = (&old, sides.1.filter(|_| new.is_none())) {
-        if !value.is_object() && !value.is_array() {
-            change.added.insert(&walk.path);
-        }
+    if new.is_none() && sides.1.is_some_and(is_scalar) {
+        change.added.insert(&walk.path);
     }
     let mut both: BTreeMap<String, (Option<&Value>, Option<&Value>, &Shape)> = BTreeMap::new();
     for (step, value, shape) in old.into_iter().flatten() {

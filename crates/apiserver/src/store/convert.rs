@@ -55,17 +55,22 @@ pub fn from_storage(res: &Resource, value: &mut Value) {
     fields(value).insert("apiVersion".to_owned(), res.api_version().into());
 }
 
-/// Whether what is stored must be turned before this resource shows it.
-pub fn needs_conversion(res: &Resource) -> bool {
-    res.version != res.storage_version || *res.group != *res.storage.group
-}
-
 /// A stored object as this resource shows it.
 pub fn shown(res: &Resource, stored: Arc<Object>) -> Result<Arc<Object>, StatusError> {
-    if !needs_conversion(res) {
+    if is_in_version_of(res, &stored) {
         return Ok(stored);
     }
     let mut value = stored.value();
     from_storage(res, &mut value);
     Object::new(&value).map(Arc::new)
+}
+
+/// Whether an object is encoded in the version of a resource. It may have been stored when
+/// another version was the one to store.
+fn is_in_version_of(res: &Resource, stored: &Object) -> bool {
+    let found = stored.api_version();
+    match found.split_once('/') {
+        Some((group, version)) => group == res.group && version == res.version,
+        None => res.group.is_empty() && found == res.version,
+    }
 }

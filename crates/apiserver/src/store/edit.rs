@@ -245,7 +245,7 @@ impl Store {
         count_generation(target, &before, &mut after);
         if ownership == Ownership::Compare {
             let by = managed::Writer::new(res, options, moment.now).sub(target.sub);
-            managed::record(&by, Some(&before), &mut after);
+            managed::record(&by, &before, &mut after);
         }
         if managed::same(&before, &after) {
             return self.unchanged(target, &old);

@@ -47,6 +47,7 @@ impl Store {
             .as_array()
             .is_some_and(|list| !list.is_empty());
         convert::to_storage(res, &mut object);
+        let asked = object.clone();
         meta::tidy(&mut object);
         admit::create(self, moment, res, &mut object)?;
         let causes = meta::problems(res, &object);
@@ -59,7 +60,7 @@ impl Store {
         }
         if !applied {
             let by = managed::Writer::new(res, options, moment.now);
-            managed::record(&by, None, &mut object);
+            managed::record_new(&by, &asked, &mut object);
         }
         if options.dry_run == DryRun::All {
             return Object::new(&object).map(Arc::new);
