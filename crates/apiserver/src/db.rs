@@ -174,12 +174,13 @@ impl Db {
         Watch::begin(&self.shared.feeds, &published.snapshot, filter, options)
     }
 
-    /// Stops the controllers and the owner, after everything acknowledged is on disk.
+    /// Stops the controllers, the owner and all watches, after everything acknowledged is on disk.
     pub async fn close(&self) {
         for task in self.shared.tasks.lock().drain(..) {
             task.abort();
         }
         self.writer.stop().await;
+        self.shared.feeds.close();
     }
 
     /// Keeps a task that ends when the database is closed.

@@ -3,6 +3,7 @@
 //! Four tables in one redb file: the states by version, which version each object is at, the
 //! events of the retained history, and the two versions between which the history lies. A commit
 //! is one transaction with one fsync; after a crash the file is at the last commit.
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -111,13 +112,20 @@ impl Log {
         let fact = |name: &str| -> anyhow::Result<u64> {
             Ok(facts.get(name)?.map_or(0, |found| found.value()))
         };
-        let state = |version: u64| -> anyhow::Result<Arc<Object>> {
+        // Current states, events and the states before them share their objects.
+        let mut decoded: BTreeMap<u64, Arc<Object>> = BTreeMap::new();
+        let mut state = |version: u64| -> anyhow::Result<Arc<Object>> {
+            if let Some(object) = decoded.get(&version) {
+                return Ok(Arc::clone(object));
+            }
             let found = states.get(version)?;
             let found =
                 found.with_context(|| format!("the state at version {version} is missing"))?;
             let object = Object::decode(Bytes::copy_from_slice(found.value()))
                 .with_context(|| format!("the state at version {version} is no object"))?;
-            Ok(Arc::new(object))
+            let object = Arc::new(object);
+            decoded.insert(version, Arc::clone(&object));
+            Ok(object)
         };
         let mut loaded = Loaded {
             floor: fact("floor")?,
@@ -133,23 +141,13 @@ impl Log {
             let (version, event) = entry?;
             let (before, removed, collection) = event.value();
             let new = state(version.value())?;
-            // The current state and its event are one copy in memory.
-            let collection = parse_collection(collection)?;
-            let current = loaded
-                .snapshot
-                .get(&collection, new.namespace(), new.name());
-            let new = match current {
-                Some(current) if current.resource_version() == new.resource_version() => {
-                    Arc::clone(current)
-                }
-                _ => new,
-            };
             let old = if before == 0 {
                 None
             } else {
                 Some(state(before)?)
             };
             let removed = if removed { Removed::Yes } else { Removed::No };
+            let collection = parse_collection(collection)?;
             loaded.events.push(Change {
                 collection,
                 old,

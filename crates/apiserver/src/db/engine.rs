@@ -44,7 +44,7 @@ type Answer = Box<dyn FnOnce(Result<(), StatusError>) + Send>;
 type Work = Box<dyn FnOnce(&mut Store, &mut Moment<'_>) -> Answer + Send>;
 
 /// What the owner is asked to do.
-enum Job {
+pub(super) enum Job {
     Write(Work),
     Stop(oneshot::Sender<()>),
 }
@@ -164,15 +164,15 @@ impl Engine {
         if changes.is_empty() {
             return Ok(());
         }
-        if let Some(log) = &mut self.log {
-            if let Err(error) = log.commit(&changes) {
-                tracing::error!(%error, "writes are refused: the store cannot be written");
-                let published = Arc::clone(&self.shared.published.read());
-                self.store.reset(published.snapshot.clone());
-                return Err(StatusError::unavailable(format!(
-                    "the store cannot be written: {error}"
-                )));
-            }
+        if let Some(log) = &mut self.log
+            && let Err(error) = log.commit(&changes)
+        {
+            tracing::error!(%error, "writes are refused: the store cannot be written");
+            let published = Arc::clone(&self.shared.published.read());
+            self.store.reset(published.snapshot.clone());
+            return Err(StatusError::unavailable(format!(
+                "the store cannot be written: {error}"
+            )));
         }
         let snapshot = self.store.head().clone();
         let version = snapshot.version;

@@ -18,6 +18,9 @@ use crate::store::{Change, Removed};
 /// The encoded objects that one feed's history holds at most, in bytes.
 const BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// What a feed says instead of a version when the store has closed.
+pub(crate) const CLOSED: u64 = u64::MAX;
+
 /// One change, as watchers see it.
 #[derive(Debug)]
 pub(crate) struct Event {
@@ -166,6 +169,13 @@ impl Feeds {
     /// The version up to which every event is in its feed, kept up to date.
     pub(crate) fn settled(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.settled)
+    }
+
+    /// Ends all watches.
+    pub(crate) fn close(&self) {
+        for feed in self.feeds.read().values() {
+            feed.wake.send_replace(CLOSED);
+        }
     }
 
     /// Adds the events of a commit, in order, and wakes the watchers.

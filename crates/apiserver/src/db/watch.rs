@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::feed::{Batch, Event, Feed, Feeds};
+use super::feed::{Batch, CLOSED, Event, Feed, Feeds};
 use crate::error::StatusError;
 use crate::object::Object;
 use crate::registry::Resource;
@@ -94,9 +94,6 @@ pub(super) fn selected(
     let found = all
         .filter(|object| everything || sel.matches(object))
         .cloned();
-    if !convert::needs_conversion(res) {
-        return found.collect();
-    }
     found
         .filter_map(|object| convert::shown(res, object).ok())
         .collect()
@@ -177,7 +174,7 @@ impl Watch {
             tokio::select! {
                 biased;
                 changed = self.wake.changed() => {
-                    if changed.is_err() {
+                    if changed.is_err() || *self.wake.borrow() == CLOSED {
                         return None;
                     }
                 }
