@@ -115,9 +115,12 @@ struct Controllers {
     later: BTreeMap<Key, Instant>,
 }
 
+/// A key, and for [`Key::Collect`] who names the object as owner.
+type Wanting = (Key, Vec<(StorageKey, String, String)>);
+
 /// What travels into the store with a batch of keys.
 struct Batch {
-    keys: Vec<(Key, Vec<(StorageKey, String, String)>)>,
+    keys: Vec<Wanting>,
     root_ca: Option<String>,
     mint: Option<MintToken>,
 }

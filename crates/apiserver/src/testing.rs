@@ -121,7 +121,10 @@ impl World {
         config: Value,
     ) -> Result<(Value, Outcome), StatusError> {
         let res = self.res(plural);
-        let name = config["metadata"]["name"].as_str().unwrap().to_owned();
+        let name = config["metadata"]["name"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
         let options = WriteOptions {
             force,
             ..WriteOptions::by(manager)
@@ -171,7 +174,7 @@ impl World {
         labels: &str,
     ) -> Result<Watch, StatusError> {
         let selectors = Selectors {
-            labels: LabelSelector::parse(labels).unwrap(),
+            labels: LabelSelector::parse(labels)?,
             fields: FieldSelector::default(),
         };
         let options = WatchOptions {

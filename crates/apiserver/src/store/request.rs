@@ -31,6 +31,10 @@ impl<'a> Target<'a> {
     }
 
     /// One of its subresources.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "a subresource is nothing that is subtracted"
+    )]
     pub fn sub(self, sub: Subresource) -> Self {
         Self { sub, ..self }
     }

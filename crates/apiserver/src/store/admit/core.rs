@@ -64,7 +64,7 @@ pub(super) fn secret(before: Option<&Value>, object: &mut Value, causes: &mut Ve
 }
 
 /// Keys must be file names; what is immutable stays.
-pub(super) fn config_map(before: Option<&Value>, object: &mut Value, causes: &mut Vec<Cause>) {
+pub(super) fn config_map(before: Option<&Value>, object: &Value, causes: &mut Vec<Cause>) {
     data_keys(&object["data"], "data", causes);
     data_keys(&object["binaryData"], "binaryData", causes);
     if let Some(before) = before.filter(|before| before["immutable"] == true) {

@@ -115,11 +115,10 @@ fn template_defaults(object: &mut Value) {
 
 fn check(before: Option<&Value>, object: &Value, causes: &mut Vec<Cause>) {
     let spec = &object["spec"];
-    if let Some(replicas) = spec.get("replicas") {
-        if replicas.as_i64().is_none_or(|number| number < 0) {
-            let why = "must be greater than or equal to 0";
-            causes.push(Cause::invalid("spec.replicas", replicas, why));
-        }
+    let replicas = &spec["replicas"];
+    if !replicas.is_null() && replicas.as_i64().is_none_or(|number| number < 0) {
+        let why = "must be greater than or equal to 0";
+        causes.push(Cause::invalid("spec.replicas", replicas, why));
     }
     let labels = &spec["template"]["metadata"]["labels"];
     meta::labels(labels, "spec.template.metadata.labels", causes);
@@ -146,13 +145,11 @@ fn check(before: Option<&Value>, object: &Value, causes: &mut Vec<Cause>) {
             &["Always"],
         ));
     }
-    if let Some(before) = before {
-        if before["spec"]["selector"] != *selector {
-            causes.push(Cause::invalid(
-                "spec.selector",
-                selector,
-                "field is immutable",
-            ));
-        }
+    if before.is_some_and(|before| before["spec"]["selector"] != *selector) {
+        causes.push(Cause::invalid(
+            "spec.selector",
+            selector,
+            "field is immutable",
+        ));
     }
 }
