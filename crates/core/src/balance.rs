@@ -16,12 +16,13 @@ pub const SCAN_MAX: usize = 16;
 pub const WHOLE: u32 = 10_000;
 /// A turn of an endpoint of whole weight.
 const TURN: u64 = 1 << 20;
-/// How many turns an endpoint that sat out may catch up.
-const LAG: u64 = 4;
+/// How far in the round an endpoint that sat out may catch up: moments in which it was held up shall
+/// not cost it its share, but a return shall not bring a burst.
+const LAG: u64 = 16 * TURN;
 /// The least weight that counts, so that a turn always comes.
 const WEIGHT_MIN: u32 = WHOLE / 100;
-/// Below this, latency says nothing about an endpoint.
-const LATENCY_FLOOR_US: u32 = 20_000;
+/// Below this, latency says nothing about an endpoint: a loaded machine makes as much noise.
+const LATENCY_FLOOR_US: u32 = 50_000;
 /// Draws from a large set before it is scanned.
 const DRAWS: usize = 8;
 /// In this time after its return, an endpoint's weight grows to the whole.
@@ -115,11 +116,8 @@ pub fn choose(set: &impl Set, round: u64, rng: &mut impl Rng) -> Choice {
     };
     let best = match drawn {
         Some((a, b)) => {
-            let floor = floor(set.candidate(a).latency_us.min(set.candidate(b).latency_us));
-            better(
-                Ranked::new(set, a, floor, round),
-                Ranked::new(set, b, floor, round),
-            )
+            let floor = floor(a.1.latency_us.min(b.1.latency_us));
+            better(Ranked::new(a, floor, round), Ranked::new(b, floor, round))
         }
         None => match scan(set, round, rng) {
             Some(best) => best,
@@ -157,7 +155,7 @@ impl Latency {
     pub fn with(self, now_ms: u32, sample: Duration) -> Self {
         let sample_us = u32::try_from(sample.as_micros()).unwrap_or(u32::MAX);
         let old = u64::from(self.at(now_ms));
-        let average = (old * 7 + u64::from(sample_us)) / 8;
+        let average = (old * 15 + u64::from(sample_us)) / 16;
         Self {
             average_us: u32::try_from(average).unwrap_or(u32::MAX),
             at_ms: now_ms,
@@ -204,15 +202,15 @@ struct Ranked {
     turn: u64,
 }
 
+/// A candidate and its index.
+type Indexed = (usize, Candidate);
+
 impl Ranked {
-    fn new(set: &impl Set, index: usize, floor_us: u32, round: u64) -> Self {
-        let candidate = set.candidate(index);
+    fn new((index, candidate): Indexed, floor_us: u32, round: u64) -> Self {
         let excess = u64::from(candidate.latency_us.max(floor_us)) * 256 / u64::from(floor_us);
         let load = (u64::from(candidate.pending) + 1) * excess;
         let class = class(&candidate);
-        let turn = candidate
-            .turn
-            .max(round.saturating_sub(LAG * stride(&candidate)));
+        let turn = candidate.turn.max(round.saturating_sub(LAG));
         Self {
             index,
             candidate,
@@ -254,33 +252,52 @@ fn floor(best_us: u32) -> u32 {
     LATENCY_FLOOR_US.max(best_us.saturating_mul(2))
 }
 
-fn draw_two(set: &impl Set, rng: &mut impl Rng) -> Option<(usize, usize)> {
-    let mut first = None;
+fn draw_two(set: &impl Set, rng: &mut impl Rng) -> Option<(Indexed, Indexed)> {
+    let mut first: Option<Indexed> = None;
     for _ in 0..DRAWS {
         let index = rng.random_range(0..set.len());
         let candidate = set.candidate(index);
-        if class(&candidate) != 0 || first == Some(index) || !takes_part(&candidate, rng) {
+        let again = first.is_some_and(|(first, _)| first == index);
+        if class(&candidate) != 0 || again || !takes_part(&candidate, rng) {
             continue;
         }
         match first {
-            Some(first) => return Some((first, index)),
-            None => first = Some(index),
+            Some(first) => return Some((first, (index, candidate))),
+            None => first = Some((index, candidate)),
         }
     }
     None
 }
 
+/// Looks at all; each candidate of a small set is asked for once.
 fn scan(set: &impl Set, round: u64, rng: &mut impl Rng) -> Option<Ranked> {
-    let usable = |index: &usize| class(&set.candidate(*index)) != UNUSABLE;
-    let latencies = (0..set.len())
-        .filter(usable)
-        .map(|index| set.candidate(index).latency_us);
-    let floor = floor(latencies.min()?);
+    let mut seen: [Option<Candidate>; SCAN_MAX] = [None; SCAN_MAX];
+    let mut best_us = None;
+    for index in 0..set.len() {
+        let candidate = set.candidate(index);
+        if class(&candidate) == UNUSABLE {
+            continue;
+        }
+        let latency_us = candidate.latency_us;
+        best_us = Some(best_us.map_or(latency_us, |best: u32| best.min(latency_us)));
+        if let Some(slot) = seen.get_mut(index) {
+            *slot = Some(candidate);
+        }
+    }
+    let floor = floor(best_us?);
     let mut best: Option<Ranked> = None;
     let mut sitting_out: Option<Ranked> = None;
-    for index in (0..set.len()).filter(usable) {
-        let ranked = Ranked::new(set, index, floor, round);
-        let slot = if takes_part(&ranked.candidate, rng) {
+    for index in 0..set.len() {
+        let candidate = match seen.get(index) {
+            Some(Some(candidate)) => *candidate,
+            Some(None) => continue,
+            None => set.candidate(index),
+        };
+        let ranked = Ranked::new((index, candidate), floor, round);
+        if ranked.class == UNUSABLE {
+            continue;
+        }
+        let slot = if takes_part(&candidate, rng) {
             &mut best
         } else {
             &mut sitting_out

@@ -124,7 +124,9 @@ impl Cluster {
 
     pub(super) fn join(&self, path: &Arc<Path>) {
         let mut paths = self.paths.lock();
-        paths.retain(|path| path.strong_count() > 0);
+        if paths.len().is_power_of_two() {
+            paths.retain(|path| path.strong_count() > 0);
+        }
         paths.push(Arc::downgrade(path));
     }
 

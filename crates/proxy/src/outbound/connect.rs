@@ -54,12 +54,19 @@ pub(super) async fn keep(shared: Arc<Shared>, path: Arc<Path>) {
         let deadline = deadline.saturating_mul(1 << timeouts).min(PATIENCE_MAX);
         match open(&shared, &path, deadline).await {
             Ok(()) => {
-                (timeouts, backoff) = (0, Backoff::new(BACKOFF_FIRST, BACKOFF_LONGEST));
+                let since = Instant::now();
+                timeouts = 0;
                 if path.cluster.is_out() {
                     path.cluster.probed(&shared, &path, Event::ProbeSucceeded);
                 }
                 while path.is_up() && !path.is_released() {
                     path.news.notified().await;
+                }
+                if since.elapsed() >= BACKOFF_LONGEST {
+                    backoff.succeeded();
+                } else if !path.is_released() {
+                    let wait = backoff.failed(&mut rand::rng());
+                    rest(&path, &mut gate, wait).await;
                 }
             }
             Err(death) => {

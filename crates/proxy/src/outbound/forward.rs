@@ -144,18 +144,13 @@ impl Flight<'_> {
             StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
         );
         let by_peer = gateway_error && path.key.kind != PathKind::Plain;
-        let error = response.headers().get(PROXY_ERROR).filter(|_| by_peer);
-        let Some(error) = error else {
+        if !by_peer || !response.headers().contains_key(PROXY_ERROR) {
             path.healthy();
             path.cluster.count(Outcome::Answered);
             return Judged::Answer(response);
-        };
+        }
         path.sick(self.shared.ms(Instant::now()));
-        let refused = error
-            .to_str()
-            .is_ok_and(|text| text.contains("onnection refused"));
-        let unsent = refused || response.headers().contains_key(UNSENT);
-        let progress = if unsent {
+        let progress = if response.headers().contains_key(UNSENT) {
             Progress::Unsent
         } else {
             Progress::Sent

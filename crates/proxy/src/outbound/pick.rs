@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use http::uri::Authority;
+use rand::{Rng, RngExt};
 use tombolo_core::balance::{self, Candidate, Choice, Set, Standing, Tried};
 use tombolo_core::{limits, rescue};
 
@@ -20,6 +21,8 @@ const PANIC_WAIT: Duration = Duration::from_millis(300);
 const PANIC_MAX: Duration = Duration::from_millis(850);
 /// So many paths of a large set are woken when none is up.
 const WAKE_MAX: usize = 4;
+/// Of so many requests to a large set, one has a further endpoint connected.
+const WIDEN_EVERY: u32 = 16;
 
 /// What earlier attempts of a request were sent to.
 #[derive(Default)]
@@ -141,6 +144,7 @@ fn look(shared: &Shared, balancer: &Balancer, attempts: &Attempts, now: Instant)
             let member = &group.members[index];
             member.turn.store(turn, Relaxed);
             group.round.store(round, Relaxed);
+            widen(group, &mut rng);
             match picked(member) {
                 Some(picked) => Step::Done(picked),
                 None => Step::Wait,
@@ -179,6 +183,17 @@ fn picked_for(balancer: &Balancer, path: &Arc<Path>) -> Picked {
         path: path.clone(),
         line: path.line.load_full(),
         authority,
+    }
+}
+
+/// A large set is connected little by little, as requests come.
+fn widen(group: &Group, rng: &mut impl Rng) {
+    let count = group.members.len();
+    if count > limits::OUTBOUND_WARM_MAX && rng.random_ratio(1, WIDEN_EVERY) {
+        let path = &group.members[rng.random_range(0..count)].handle.path;
+        if !path.eager.load(Relaxed) {
+            path.want();
+        }
     }
 }
 

@@ -83,7 +83,9 @@ impl Shared {
         let path = Arc::new(Path::new(id, key.clone(), cluster.clone()));
         cluster.join(&path);
         let handle = Arc::new(PathHandle { path: path.clone() });
-        paths.retain(|_, handle| handle.strong_count() > 0);
+        if paths.len().is_power_of_two() {
+            paths.retain(|_, handle| handle.strong_count() > 0);
+        }
         paths.insert(key.clone(), Arc::downgrade(&handle));
         self.tasks
             .spawn_one("outbound-path", super::connect::keep(self.clone(), path));

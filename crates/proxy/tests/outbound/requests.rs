@@ -241,3 +241,19 @@ async fn grpc_fails_with_a_status_of_its_own() {
     assert_eq!(response.status(), 200);
     assert_eq!(response.headers()["grpc-status"], "14");
 }
+
+#[tokio::test]
+async fn large_set_is_connected_little_by_little_until_all_serve() {
+    let mut world = World::new(0);
+    world.east = (0..24).map(|_| Peer::start("east")).collect();
+    let fed = world.mirror();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let idle = |world: &World| {
+        let served = |peer: &&Peer| peer.seen.requests.load(SeqCst) == 0;
+        world.east.iter().filter(served).count()
+    };
+    while idle(&world) > 0 {
+        assert!(world.get(&fed, "/").await.ok());
+        assert!(Instant::now() < deadline, "{} were never used", idle(&world));
+    }
+}
