@@ -181,12 +181,14 @@ where
             other => Err(format!("it answers {other}")),
         }
     };
+    let mut exchange = std::pin::pin!(exchange);
     tokio::select! {
         biased;
-        result = exchange => result,
-        // The connection ends before the answer, or drives it.
+        result = &mut exchange => result,
+        // The connection drives the exchange, and may end with the answer in hand: the last poll that
+        // received it also closed.
         ended = connection => match ended {
-            Ok(()) => Err("the connection ended without an answer".to_owned()),
+            Ok(()) => exchange.await,
             Err(error) => Err(causes(&error)),
         },
     }
