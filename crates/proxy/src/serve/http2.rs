@@ -27,6 +27,9 @@ const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// How long the peer may take for its preface.
 const PREFACE_DEADLINE: Duration = Duration::from_secs(10);
 
+/// How long the peer of a draining connection may take to answer a PING.
+const DRAIN_PING_DEADLINE: Duration = Duration::from_secs(3);
+
 /// Serves HTTP/2 until the peer leaves, or, after a drain, until its last request is answered.
 pub(crate) async fn serve_h2<IO, H>(io: IO, handler: &H, drain: &Drain)
 where
@@ -58,8 +61,38 @@ where
         () = end => return,
         () = drain.started() => {}
     }
+    let ping = driver.connection.ping_pong();
     driver.connection.graceful_shutdown();
+    let peer = tokio::select! {
+        biased;
+        () = poll_fn(|cx| driver.poll(cx)) => return,
+        peer = listen(ping) => peer,
+    };
+    // The last GOAWAY waits for a peer that may be frozen or gone. It has nothing under way here,
+    // so nothing is lost with the connection.
+    if peer == Peer::Silent && driver.requests.is_empty() {
+        return tracing::debug!("the peer of a draining connection does not answer");
+    }
     poll_fn(|cx| driver.poll(cx)).await;
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Peer {
+    Alive,
+    Silent,
+}
+
+/// Whether the peer answers a PING in time.
+async fn listen(ping: Option<h2::PingPong>) -> Peer {
+    let Some(mut ping) = ping else {
+        return Peer::Alive;
+    };
+    match tokio::time::timeout(DRAIN_PING_DEADLINE, ping.ping(h2::Ping::opaque())).await {
+        Ok(Ok(_pong)) => Peer::Alive,
+        // An error ends the connection, which is seen there.
+        Ok(Err(_)) => std::future::pending().await,
+        Err(_elapsed) => Peer::Silent,
+    }
 }
 
 /// A connection, and the futures that answer its requests.

@@ -2,8 +2,12 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt;
+use tombolo_wire::transport::TransportHeader;
+
 use crate::app::App;
 use crate::client::{self, Http1};
+use crate::peer;
 use crate::world::{DAY, World, eventually};
 
 #[tokio::test]
@@ -107,4 +111,28 @@ async fn drain_ends_at_its_deadline() {
     server.terminate();
     assert_eq!(server.exit_code().await, Some(0));
     assert!(endless.await.unwrap() >= 502);
+}
+
+#[tokio::test]
+async fn frozen_peer_does_not_hold_up_a_drain() {
+    let world = World::new(DAY);
+    let _app = App::start(world.addr(10, 8080));
+    let mut server = world.proxy("web", 10).await;
+    let mut stream = peer::connect(&world, "node", &server).await;
+    stream
+        .write_all(&TransportHeader::http2("", 8080).to_bytes())
+        .await
+        .unwrap();
+    // From here on the peer neither reads nor writes.
+    let _frozen = h2::client::handshake(stream).await.unwrap();
+    eventually("it is served", async || {
+        server.metric("inbound_connections_open").await == 1
+    })
+    .await;
+    server.terminate();
+    assert_eq!(
+        server.exit_code().await,
+        Some(0),
+        "long before the grace period ends"
+    );
 }

@@ -68,3 +68,44 @@ async fn proxy_is_ready_once_it_is_certified() {
     .await;
     drop(child);
 }
+
+#[tokio::test]
+async fn proxy_dies_with_its_parent_however_that_dies() {
+    let world = World::new(DAY);
+    let script = format!(
+        "TOMBOLO_PARENT_PID=$$ {} & wait",
+        env!("CARGO_BIN_EXE_tombolo-proxy")
+    );
+    let mut parent = tokio::process::Command::new("sh")
+        .args(["-c", &script])
+        .env_clear()
+        .envs(world.environment("web", 10))
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let admin = world.addr(10, 4191);
+    let is_up = async || {
+        tombolo_shell::net::connect(admin, client::DEADLINE)
+            .await
+            .is_ok()
+    };
+    eventually("the admin port is there", is_up).await;
+    parent.kill().await.unwrap();
+    eventually("the proxy is gone", async || !is_up().await).await;
+}
+
+#[tokio::test]
+async fn proxy_whose_parent_is_gone_does_not_start() {
+    let world = World::new(DAY);
+    let environment = world.environment("web", 10);
+    let output = command()
+        .envs(environment)
+        .env("TOMBOLO_PARENT_PID", "1")
+        .output()
+        .await
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("the parent, process 1, is gone"), "{text}");
+}
