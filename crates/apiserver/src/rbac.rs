@@ -158,6 +158,9 @@ pub fn visit_rules(
     }
 }
 
+/// Roles that aggregate roles that aggregate roles are followed this far: view, edit, admin, and one more.
+const AGGREGATION_DEPTH: usize = 4;
+
 /// Calls `visit` with every rule of a role, those it aggregates included.
 pub fn visit_role(
     roles: &dyn Roles,
@@ -166,20 +169,22 @@ pub fn visit_role(
     visit: &mut dyn FnMut(&Value),
 ) {
     roles.role(namespace, name, &mut |role| {
-        for rule in list(role, "rules") {
-            visit(rule);
+        visit_whole(roles, role, AGGREGATION_DEPTH, visit)
+    });
+}
+
+fn visit_whole(roles: &dyn Roles, role: &Value, depth: usize, visit: &mut dyn FnMut(&Value)) {
+    for rule in list(role, "rules") {
+        visit(rule);
+    }
+    let selectors = list(&role["aggregationRule"], "clusterRoleSelectors");
+    if selectors.is_empty() || depth == 0 {
+        return;
+    }
+    roles.cluster_roles(&mut |other| {
+        if selectors.iter().any(|selector| selects(selector, other)) {
+            visit_whole(roles, other, depth - 1, visit);
         }
-        let selectors = list(&role["aggregationRule"], "clusterRoleSelectors");
-        if selectors.is_empty() {
-            return;
-        }
-        roles.cluster_roles(&mut |other| {
-            if selectors.iter().any(|selector| selects(selector, other)) {
-                for rule in list(other, "rules") {
-                    visit(rule);
-                }
-            }
-        });
     });
 }
 

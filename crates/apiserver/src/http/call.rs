@@ -73,12 +73,16 @@ impl Call {
             return reviews::answer(self, &bytes);
         }
         let res = self.resource()?;
-        match (verb.as_str(), subresource.as_str()) {
+        let mut response = match (verb.as_str(), subresource.as_str()) {
             ("watch", "") => watch::answer(self, &res, permit),
             ("get", "log") => logs::answer(self, &res, permit).await,
             (_, "") => objects::answer(self, &res, &bytes).await,
             _ => subresources::answer(self, &res, &bytes).await,
+        }?;
+        if let Some(warning) = &res.deprecation {
+            respond::warn(&mut response, warning);
         }
+        Ok(response)
     }
 
     /// The resource that the path names, asked for where its scope allows.

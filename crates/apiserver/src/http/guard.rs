@@ -1,5 +1,7 @@
 //! Writes of roles and bindings: nobody may grant what he does not have.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::access;
@@ -14,11 +16,18 @@ pub(super) fn is_guarded(res: &Resource) -> bool {
 }
 
 /// Refuses a role or binding that would give more than its writer has.
-pub(super) fn may_grant(call: &Call, res: &Resource, value: &Value) -> Result<(), StatusError> {
+pub(super) fn may_grant(
+    call: &Call,
+    res: &Arc<Resource>,
+    value: &Value,
+) -> Result<(), StatusError> {
     if !is_guarded(res) {
         return Ok(());
     }
     let namespace = call.namespace(res);
+    if grants_nothing_new(call, res, value) {
+        return Ok(());
+    }
     let roles = call.server.roles();
     let binding = matches!(res.kind.as_str(), "RoleBinding" | "ClusterRoleBinding");
     let (rules, verb, resource, name) = if binding {
@@ -67,4 +76,19 @@ pub(super) fn may_grant(call: &Call, res: &Resource, value: &Value) -> Result<()
             user.name, user.groups
         ),
     ))
+}
+
+/// A write that leaves rules, role and subjects alone, such as a label's.
+fn grants_nothing_new(call: &Call, res: &Arc<Resource>, value: &Value) -> bool {
+    let name = &call.route.attributes.name;
+    if name.is_empty() {
+        return false;
+    }
+    let Ok(present) = call.server.db.get(res, call.namespace(res), name) else {
+        return false;
+    };
+    let present = present.value();
+    ["rules", "aggregationRule", "roleRef", "subjects"]
+        .into_iter()
+        .all(|field| present.get(field) == value.get(field))
 }

@@ -1,7 +1,7 @@
 //! Responses: JSON from values or from stored bytes, refusals as `Status`. The only place that maps errors to HTTP.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WARNING};
 use http::{Response, StatusCode};
 use serde_json::Value;
 
@@ -69,6 +69,14 @@ pub(super) fn status(error: &StatusError) -> Response<Body> {
             .insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
+}
+
+/// Adds a warning that kubectl prints.
+pub(super) fn warn(response: &mut Response<Body>, text: &str) {
+    let quoted = text.replace('\\', "\\\\").replace('"', "\\\"");
+    if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
+        response.headers_mut().append(WARNING, value);
+    }
 }
 
 /// A list from the stored bytes of its objects: one allocation, one copy.

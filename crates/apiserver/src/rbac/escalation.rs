@@ -1,14 +1,31 @@
 //! Nobody gives away what he does not have: a role's rules must be covered by its writer's own, unless he may
 //! `escalate` (roles) or `bind` (bindings). Pure.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Attributes, Roles, list, text, visit_role, visit_rules};
 use crate::auth::{MASTERS, User};
 
-/// The rules of a role that somebody writes.
+/// A role whose rules multiply out to more than this is refused to whoever is not an administrator.
+const ATOMS_MAX: usize = 20_000;
+
+/// The rules of a role that somebody writes. One that aggregates can come to have any.
 pub fn rules_of(role: &Value) -> Vec<Value> {
-    list(role, "rules").to_vec()
+    let mut rules = list(role, "rules").to_vec();
+    if role
+        .get("aggregationRule")
+        .is_some_and(|rule| !rule.is_null())
+    {
+        rules.extend(everything());
+    }
+    rules
+}
+
+fn everything() -> Vec<Value> {
+    vec![
+        json!({"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}),
+        json!({"nonResourceURLs": ["*"], "verbs": ["*"]}),
+    ]
 }
 
 /// The rules that a binding that somebody writes would give.
@@ -19,10 +36,15 @@ pub fn rules_bound(roles: &dyn Roles, binding: &Value, namespace: Option<&str>) 
     } else {
         None
     };
+    let name = text(reference, "name");
+    let mut exists = false;
+    roles.role(home, name, &mut |_| exists = true);
+    if !exists {
+        // Nobody knows what it will hold.
+        return everything();
+    }
     let mut rules = Vec::new();
-    visit_role(roles, home, text(reference, "name"), &mut |rule| {
-        rules.push(rule.clone())
-    });
+    visit_role(roles, home, name, &mut |rule| rules.push(rule.clone()));
     rules
 }
 
@@ -35,6 +57,9 @@ pub fn lacking(
 ) -> Option<String> {
     if user.is_in(MASTERS) {
         return None;
+    }
+    if rules.iter().map(size).fold(0, usize::saturating_add) > ATOMS_MAX {
+        return Some(format!("more than {ATOMS_MAX} single rights"));
     }
     let mut own = Vec::new();
     visit_rules(roles, user, namespace, &mut |rule, _| {
@@ -57,6 +82,15 @@ pub fn lacking(
                 )
             }
         })
+}
+
+/// How many single rights a rule multiplies out to.
+fn size(rule: &Value) -> usize {
+    let count = |field: &str| list(rule, field).len();
+    let resources = count("apiGroups")
+        .saturating_mul(count("resources"))
+        .saturating_mul(count("resourceNames").max(1));
+    count("verbs").saturating_mul(resources.saturating_add(count("nonResourceURLs")))
 }
 
 /// A rule as the single rights that it multiplies out to. `resource` keeps its subresource, `*` stays what it is.

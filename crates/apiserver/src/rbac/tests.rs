@@ -285,6 +285,9 @@ fn aggregated_role_has_the_rules_of_those_it_selects() {
             "{what}"
         );
     }
+    // What is aggregated to view reaches admin through edit.
+    let what = ask("get multicluster.linkerd.io/links ns x");
+    assert!(allowed(&world, &jane, &what).is_some());
     let joe = json!({"kind": "User", "name": "joe"});
     world
         .bindings
@@ -332,6 +335,23 @@ fn nobody_gives_away_what_he_lacks() {
     let admin = binding("ClusterRole", "cluster-admin", json!({}));
     let rules = escalation::rules_bound(&world, &admin, Some("ns"));
     assert!(lacking(&rules, Some("ns")).is_some());
+    let absent = binding("ClusterRole", "absent", json!({}));
+    assert!(
+        lacking(
+            &escalation::rules_bound(&world, &absent, Some("ns")),
+            Some("ns")
+        )
+        .is_some()
+    );
+    let collecting =
+        escalation::rules_of(&json!({"aggregationRule": {"clusterRoleSelectors": [{}]}}));
+    assert!(
+        lacking(&collecting, Some("ns")).is_some(),
+        "it could come to hold anything"
+    );
+    let many: Vec<String> = (0..200).map(|n| n.to_string()).collect();
+    let huge = json!({"apiGroups": many, "resources": many, "verbs": many, "resourceNames": many});
+    assert!(lacking(&[huge], Some("ns")).is_some());
     assert_eq!(
         escalation::lacking(&world, &User::admin(), None, &rules),
         None
