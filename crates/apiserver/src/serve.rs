@@ -23,7 +23,8 @@ const STREAMS_MAX: u32 = 1000;
 const HEADERS_MAX: usize = 100;
 const HEADER_BYTES_MAX: u32 = 64 * 1024;
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
-const HEADER_DEADLINE: Duration = Duration::from_secs(90);
+/// Also for the next request on an idle connection: longer than clients keep those, or they would meet in the middle.
+const HEADER_DEADLINE: Duration = Duration::from_secs(120);
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// What running requests get to finish when the server stops.
 const GRACE: Duration = Duration::from_secs(3);
