@@ -29,6 +29,7 @@ use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
 use kube::api::Api;
 use kube::runtime::watcher;
+use rustix::process::Signal;
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
 use tombolo_shell::process;
@@ -41,7 +42,8 @@ use self::pod::PROXY_IMAGE;
 pub(crate) use self::pod::{ECHO_IMAGE, PAUSE_IMAGE};
 use self::run::Shared;
 pub(crate) use self::service::is_ready;
-use crate::spawn::{Spawner, beside_us};
+use crate::procfs::Tree;
+use crate::spawn::{Signaller, Spawner, beside_us};
 use crate::topology::{CONTROL_NAMESPACE, KUBELET_PORT};
 
 /// How many inputs the owner may be behind.
@@ -136,9 +138,27 @@ pub async fn run(config: Config) -> Result<()> {
         () = node.run() => Ok(()),
         () = tasks.cancelled() => Err(anyhow::anyhow!("task {:?} failed", tasks.failed())),
     };
+    end_children().await;
     tasks.cancel();
     tasks.finish(STOP_TIMEOUT).await;
     stopped
+}
+
+/// Ends the containers while the tasks that wait for them still run, so that nothing is left of them.
+async fn end_children() {
+    let deadline = tokio::time::Instant::now() + STOP_TIMEOUT;
+    loop {
+        let below = Tree::read().below(std::process::id());
+        if below.is_empty() || tokio::time::Instant::now() > deadline {
+            return;
+        }
+        for signaller in below.into_iter().filter_map(Signaller::open) {
+            if !signaller.signal(Signal::KILL) {
+                tracing::trace!("a container ended by itself");
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 async fn client(config: &Config) -> Result<kube::Client> {

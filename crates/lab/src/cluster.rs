@@ -22,6 +22,8 @@ use crate::topology::{ADMIN_PORT, ClusterPlan};
 
 /// How long a process may take to become ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long an agent may take to end its pods.
+const AGENT_END_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a killed process may take to be gone.
 const END_TIMEOUT: Duration = Duration::from_secs(10);
 const STEP: Duration = Duration::from_millis(20);
@@ -419,6 +421,27 @@ impl Cluster {
             tokio::time::sleep(STEP).await;
         }
         Ok(())
+    }
+
+    /// Ends every process in good order: the agent ends its pods itself, so that nothing is left of them.
+    ///
+    /// # Errors
+    /// One does not end.
+    pub async fn end(&self) -> Result<()> {
+        let agent = self.processes.lock().remove(&Role::Agent);
+        if let Some(mut agent) = agent
+            && agent.signaller.signal(Signal::TERM)
+            && tokio::time::timeout(AGENT_END_TIMEOUT, agent.child.wait())
+                .await
+                .is_err()
+        {
+            tracing::warn!(
+                cluster = self.plan.name,
+                "the agent does not end and is killed"
+            );
+            self.processes.lock().insert(Role::Agent, agent);
+        }
+        self.kill_all().await
     }
 
     /// Stops every process; its connections stay open and hang.

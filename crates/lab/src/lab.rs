@@ -16,6 +16,7 @@ use anyhow::{Context as _, Result, bail};
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use parking_lot::Mutex;
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 pub use self::status::{ClusterStatus, ServiceStatus, Status};
 pub use self::verify::{Evidence, Target};
@@ -75,6 +76,7 @@ impl Lab {
     /// # Errors
     /// Somebody else has them; the error says who and what to do.
     pub fn prepare(options: &Options, progress: Progress) -> Result<Self> {
+        more_files();
         let dir = LabDir::create(&options.dir)?;
         let lock = dir.lock()?;
         dir.clean(&lock)?;
@@ -245,12 +247,23 @@ impl Lab {
     /// # Errors
     /// One does not end.
     pub async fn stop(&self) -> Result<()> {
-        for ended in
-            futures_util::future::join_all(self.clusters.iter().map(Cluster::kill_all)).await
-        {
-            ended?;
-        }
-        Ok(())
+        let stopped = |index: usize| self.broken.lock()[index] == Some(Way::Freeze);
+        let ends = self
+            .clusters
+            .iter()
+            .enumerate()
+            .map(async |(index, cluster)| {
+                // Who is stopped cannot end in good order.
+                if stopped(index) {
+                    cluster.kill_all().await
+                } else {
+                    cluster.end().await
+                }
+            });
+        futures_util::future::join_all(ends)
+            .await
+            .into_iter()
+            .collect()
     }
 
     /// Ends every process and deletes the lab's files.
@@ -260,5 +273,15 @@ impl Lab {
     pub async fn down(self) -> Result<()> {
         self.stop().await?;
         self.dir.remove(self.lock)
+    }
+}
+
+/// Allows this process and those that it starts as many open files as the system does: a load of 500 requests
+/// a second that stalls for a second opens as many connections, at both ends.
+fn more_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::debug!(%error, "the number of open files stays limited");
     }
 }

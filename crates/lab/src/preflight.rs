@@ -84,6 +84,15 @@ fn holder(port: u16) -> String {
         return String::new();
     };
     for process in processes.flatten() {
+        // Beside the processes there are entries such as `self`.
+        if !process
+            .file_name()
+            .as_encoded_bytes()
+            .iter()
+            .all(u8::is_ascii_digit)
+        {
+            continue;
+        }
         let Ok(files) = std::fs::read_dir(process.path().join("fd")) else {
             continue;
         };
