@@ -3,6 +3,7 @@
 //! Values in, value out; server-side apply, which says what shall be, is in [`crate::apply`].
 mod strategic;
 
+use json_patch::PatchOperation;
 use serde_json::{Map, Value, json};
 
 use crate::error::StatusError;
@@ -11,6 +12,8 @@ use crate::store::request::Patch;
 
 /// More operations than this in one JSON Patch are refused.
 const OPERATIONS_MAX: usize = 10_000;
+/// All copies of one JSON Patch together may add this much.
+const COPIED_BYTES_MAX: usize = 3 * 1024 * 1024;
 
 /// Why a patch cannot be carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +24,8 @@ pub enum PatchProblem {
     DoesNotFit(String),
     /// It has too many operations.
     TooLarge(usize),
+    /// Its copies would make the object too large.
+    CopiesTooMuch(usize),
     /// The kind does not take this type of patch.
     Unsupported,
 }
@@ -41,6 +46,10 @@ impl PatchProblem {
             }
             Self::TooLarge(count) => StatusError::too_large(format!(
                 "The allowed maximum operations in a JSON patch is {OPERATIONS_MAX}, got {count}"
+            )),
+            Self::CopiesTooMuch(size) => StatusError::too_large(format!(
+                "Unable to complete the copy, the accumulated size increase of copy is {size}, \
+                 exceeding the limit {COPIED_BYTES_MAX}"
             )),
             Self::Unsupported => StatusError::unsupported_media_type(
                 "the body of the request was in an unknown format - accepted media types include: \
@@ -88,8 +97,21 @@ fn json_patched(mut value: Value, patch: &Value) -> Result<Value, PatchProblem> 
     }
     let operations: json_patch::Patch = serde_json::from_value(patch.clone())
         .map_err(|error| PatchProblem::Malformed(format!("error decoding patch: {error}")))?;
-    json_patch::patch(&mut value, &operations)
-        .map_err(|error| PatchProblem::DoesNotFit(error.to_string()))?;
+    let mut copied = 0;
+    for operation in &operations.0 {
+        if let PatchOperation::Copy(copy) = operation {
+            // Copies of copies double: what all of them add is bounded.
+            copied += copy
+                .from
+                .resolve(&value)
+                .map_or(0, |from| from.to_string().len());
+            if copied > COPIED_BYTES_MAX {
+                return Err(PatchProblem::CopiesTooMuch(copied));
+            }
+        }
+        json_patch::patch(&mut value, std::slice::from_ref(operation))
+            .map_err(|error| PatchProblem::DoesNotFit(error.to_string()))?;
+    }
     Ok(value)
 }
 

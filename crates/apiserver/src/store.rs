@@ -160,6 +160,12 @@ impl Store {
     fn stamp_version(&self, value: &mut Value) -> Result<Object, StatusError> {
         let version = (self.head.version + 1).to_string();
         json::child(value, "metadata").insert("resourceVersion".to_owned(), version.into());
+        if json::is_deeper(value, facts::OBJECT_DEPTH_MAX) {
+            return Err(StatusError::bad_request(format!(
+                "the object nests more than {} levels deep",
+                facts::OBJECT_DEPTH_MAX
+            )));
+        }
         let object = Object::new(value)?;
         if object.bytes().len() > facts::OBJECT_BYTES_MAX {
             let limit = facts::OBJECT_BYTES_MAX;

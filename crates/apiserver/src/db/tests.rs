@@ -3,6 +3,7 @@ use serde_json::json;
 use super::*;
 use crate::testing::{World, config_map, deployment, version};
 
+mod garbage;
 mod kinds;
 mod laws;
 mod watches;

@@ -128,3 +128,15 @@ fn a_list_element_without_its_merge_key_is_refused() {
     let problem = patched(&res, json!({}), &Patch::Strategic(patch)).unwrap_err();
     assert!(matches!(problem, PatchProblem::Malformed(why) if why.contains("merge key: name")));
 }
+
+#[test]
+fn copies_of_copies_are_bounded() {
+    let res = Registry::with_builtin()
+        .find("", "v1", "configmaps")
+        .unwrap();
+    let bombs: Vec<Value> = (0..64)
+        .map(|number| json!({"op": "copy", "from": "", "path": format!("/{number}")}))
+        .collect();
+    let problem = patched(&res, json!({"a": "b"}), &Patch::Json(json!(bombs))).unwrap_err();
+    assert_eq!(problem.into_status(&res, "x").code, 413);
+}

@@ -4,6 +4,9 @@ use ipnet::IpNet;
 /// The largest object, encoded: what etcd takes by default.
 pub const OBJECT_BYTES_MAX: usize = 1_572_864;
 
+/// How deep an object may nest: what is deeper could not be read back.
+pub const OBJECT_DEPTH_MAX: usize = 96;
+
 /// Whether endpoints may have loopback addresses, which Kubernetes refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LoopbackEndpoints {

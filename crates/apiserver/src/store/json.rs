@@ -69,3 +69,15 @@ pub(crate) fn set_at(value: &mut Value, path: &str, new: Value) {
     }
     *here = new;
 }
+
+/// Whether a value nests more than so many levels.
+pub(crate) fn is_deeper(value: &Value, levels: usize) -> bool {
+    let Some(left) = levels.checked_sub(1) else {
+        return true;
+    };
+    match value {
+        Value::Object(map) => map.values().any(|value| is_deeper(value, left)),
+        Value::Array(list) => list.iter().any(|value| is_deeper(value, left)),
+        _ => false,
+    }
+}

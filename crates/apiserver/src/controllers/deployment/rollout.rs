@@ -3,6 +3,9 @@ use serde_json::Value;
 
 use super::Sets;
 
+/// The largest number of replicas that Kubernetes can say.
+const REPLICAS_MAX: i64 = i32::MAX as i64;
+
 /// How far a rolling update may go above and below the wanted number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Limits {
@@ -42,7 +45,7 @@ enum Rounding {
 /// A number, or a percentage of another.
 fn share(value: &Value, of: i64, rounding: Rounding) -> i64 {
     let percent = match value {
-        Value::Number(number) => return number.as_i64().unwrap_or(0).max(0),
+        Value::Number(number) => return number.as_i64().unwrap_or(0).clamp(0, REPLICAS_MAX),
         Value::String(text) => text.trim_end_matches('%').parse::<i64>().unwrap_or(25),
         _ => 25,
     };
@@ -55,7 +58,10 @@ fn share(value: &Value, of: i64, rounding: Rounding) -> i64 {
 
 /// The wanted number of replicas.
 pub(super) fn wanted(deployment: &Value) -> i64 {
-    deployment["spec"]["replicas"].as_i64().unwrap_or(1).max(0)
+    deployment["spec"]["replicas"]
+        .as_i64()
+        .unwrap_or(1)
+        .clamp(0, REPLICAS_MAX)
 }
 
 fn replicas(set: &Value) -> i64 {

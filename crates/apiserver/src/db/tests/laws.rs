@@ -104,6 +104,42 @@ fn listed(world: &World, selectors: &Selectors) -> (State, u64) {
     (state, list.resource_version)
 }
 
+async fn survive(steps: &[Step], cut: usize) -> Result<(), TestCaseError> {
+    let dir = tempfile::tempdir().unwrap();
+    let mut world = World::on_disk(dir.path()).await;
+    let mut starts = Vec::new();
+    for (at, step) in steps.iter().enumerate() {
+        if at == cut % steps.len() {
+            let before = listed(&world, &Selectors::default());
+            world.db.close().await;
+            world = World::on_disk(dir.path()).await;
+            prop_assert_eq!(listed(&world, &Selectors::default()), before);
+        }
+        starts.push(listed(&world, &Selectors::default()));
+        carry_out(&world, step).await;
+    }
+    for (state, version) in starts {
+        let mut watch = world
+            .watch("configmaps", From::Version(version), "")
+            .unwrap();
+        let state = follow(&mut watch, state)?;
+        prop_assert_eq!(state, listed(&world, &Selectors::default()).0);
+    }
+    world.db.close().await;
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 6, ..ProptestConfig::default() })]
+    #[test]
+    fn every_retained_version_leads_to_the_state_across_a_restart(
+        steps in prop::collection::vec(step(), 1..25), cut in 0usize..25
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(survive(&steps, cut))?;
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
     #[test]

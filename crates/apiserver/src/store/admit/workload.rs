@@ -116,7 +116,11 @@ fn template_defaults(object: &mut Value) {
 fn check(before: Option<&Value>, object: &Value, causes: &mut Vec<Cause>) {
     let spec = &object["spec"];
     let replicas = &spec["replicas"];
-    if !replicas.is_null() && replicas.as_i64().is_none_or(|number| number < 0) {
+    if !replicas.is_null()
+        && !replicas
+            .as_i64()
+            .is_some_and(|number| (0..=i64::from(i32::MAX)).contains(&number))
+    {
         let why = "must be greater than or equal to 0";
         causes.push(Cause::invalid("spec.replicas", replicas, why));
     }
