@@ -35,7 +35,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let quiet = matches!(cli.command, Command::Demo(_) | Command::Lab(_));
     // The Kubernetes client calls every refused connection an error; here a cluster is often away.
     let level = if quiet { "warn" } else { "info" };
-    let filter = cli.log.unwrap_or_else(|| format!("{level},kube_client=off"));
+    let filter = cli
+        .log
+        .unwrap_or_else(|| format!("{level},kube_client=off"));
     log::init(&filter, cli.log_format)?;
     tls::install_provider();
     match cli.command {

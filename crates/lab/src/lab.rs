@@ -80,7 +80,14 @@ impl Lab {
         let dir = LabDir::create(&options.dir)?;
         let lock = dir.lock()?;
         dir.clean(&lock)?;
-        let free = preflight::check(options.port)?;
+        let free = match preflight::check(options.port) {
+            Ok(free) => free,
+            Err(error) => {
+                // Nothing has been started, so nothing stays.
+                dir.remove(lock)?;
+                return Err(error);
+            }
+        };
         let anchor = Anchor::generate(Timestamp::now())?;
         let ground = Ground {
             spawner: Spawner::start()?,

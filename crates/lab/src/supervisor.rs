@@ -208,9 +208,9 @@ pub async fn ask(dir: &LabDir, question: &Question) -> Result<Option<Box<Status>
             dir.path().display()
         )
     };
-    let stream = UnixStream::connect(dir.socket())
-        .await
-        .with_context(no_lab)?;
+    let Ok(stream) = UnixStream::connect(dir.socket()).await else {
+        bail!("{}", no_lab());
+    };
     let (reader, mut writer) = stream.into_split();
     let mut text = serde_json::to_string(question)?;
     text.push('\n');

@@ -1,0 +1,138 @@
+//! The command as a process: who it dies with, what it says, how it exits.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const TOMBOLO: &str = env!("CARGO_BIN_EXE_tombolo");
+
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+}
+
+/// Waits until `condition` holds; the deadline is far beyond what a busy machine needs.
+fn until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::yield_now();
+    }
+}
+
+/// A shell that starts an echo as its child and waits for it.
+fn shell_with_echo(address: SocketAddr) -> Child {
+    let script =
+        "TOMBOLO_PARENT_PID=$$ \"$0\" echo --listen \"$1\" --text 'a from west' & echo $!; wait";
+    Command::new("sh")
+        .args(["-c", script, TOMBOLO, &address.to_string()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+fn pid_of_echo(shell: &mut Child) -> String {
+    use std::io::{BufRead as _, BufReader};
+    let mut line = String::new();
+    BufReader::new(shell.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    line.trim().to_owned()
+}
+
+fn run(args: &[&str]) -> Output {
+    Command::new(TOMBOLO).args(args).output().unwrap()
+}
+
+#[test]
+fn a_child_dies_with_its_killed_parent_even_when_it_is_stopped() {
+    for stopped in ["running", "stopped"] {
+        let address = free_address();
+        let mut shell = shell_with_echo(address);
+        let echo = pid_of_echo(&mut shell);
+        until("the echo listens", || TcpStream::connect(address).is_ok());
+        if stopped == "stopped" {
+            assert!(
+                Command::new("kill")
+                    .args(["-STOP", &echo])
+                    .status()
+                    .unwrap()
+                    .success()
+            );
+        }
+        shell.kill().unwrap();
+        shell.wait().unwrap();
+        until("the echo is gone", || TcpStream::connect(address).is_err());
+    }
+}
+
+#[test]
+fn a_child_whose_parent_is_gone_before_it_starts_ends_at_once() {
+    let output = Command::new(TOMBOLO)
+        .args([
+            "echo",
+            "--listen",
+            &free_address().to_string(),
+            "--text",
+            "a",
+        ])
+        .env("TOMBOLO_PARENT_PID", "1")
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    assert!(String::from_utf8(output.stderr).unwrap().contains("parent"));
+}
+
+#[test]
+fn an_address_in_use_is_named_once_and_the_exit_code_says_failure() {
+    let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = holder.local_addr().unwrap().to_string();
+    let output = run(&["echo", "--listen", &address, "--text", "a"]);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert_eq!(text.matches(&address).count(), 1, "{text}");
+}
+
+#[test]
+fn a_directory_without_a_lab_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_str().unwrap();
+    for args in [
+        &["lab", "status", "--dir", path][..],
+        &["lab", "heal", "east", "--dir", path],
+    ] {
+        let output = run(args);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            !output.status.success() && text.contains(path) && text.contains("lab up"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_demo_in_a_directory_of_somebody_else_touches_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("precious"), "mine").unwrap();
+    let output = run(&["demo", "--dir", dir.path().to_str().unwrap()]);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && text.contains("--dir"), "{text}");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn help_teaches_by_examples_and_completions_name_every_command() {
+    let help = String::from_utf8(run(&["--help"]).stdout).unwrap();
+    assert!(
+        help.contains("tombolo lab break east --way freeze"),
+        "{help}"
+    );
+    let script = String::from_utf8(run(&["completions", "bash"]).stdout).unwrap();
+    assert!(script.contains("apiserver") && script.contains("demo"));
+    let version = String::from_utf8(run(&["version"]).stdout).unwrap();
+    assert_eq!(version, format!("tombolo {}\n", env!("CARGO_PKG_VERSION")));
+}
