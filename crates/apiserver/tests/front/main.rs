@@ -6,6 +6,7 @@
 )]
 
 mod client;
+mod forms;
 mod harness;
 mod kubectl;
 mod refused;
