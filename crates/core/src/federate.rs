@@ -274,8 +274,9 @@ fn copied(service: &Service, labels: &Exclusions, annotations: &Exclusions) -> M
 }
 
 fn discovery(annotations: &mut Labels, base: &ServiceKey, members: &[Member<'_>]) {
+    // What a held member decided says who was in then. It is listed below itself, so that the remote
+    // list is always written anew.
     annotations.remove(LOCAL_DISCOVERY);
-    annotations.remove(REMOTE_DISCOVERY);
     let mut remote = BTreeSet::new();
     for member in members {
         match member {

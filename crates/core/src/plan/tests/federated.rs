@@ -5,8 +5,8 @@ use super::{planned, replanned};
 
 const TWO: &str = "
     ns ns1
-    link remote age=2
-    link other age=9
+    link other age=2
+    link remote age=9
 ";
 
 fn two(lines: &str) -> String {
@@ -138,7 +138,7 @@ fn the_oldest_link_decides_and_the_local_member_before_it() {
     ");
     assert_snapshot!(planned(&remote), @r"
     create Service ns1/s-federated
-      @m/mirrored-service=true @of=other
+      @m/mirrored-service=true @of=remote
       #mc/remote-discovery=s@other,s@remote
       http:80
     other:
@@ -171,11 +171,11 @@ fn ports_that_differ_are_a_condition_on_who_does_not_decide() {
     create Service ns1/s-federated
       @m/mirrored-service=true
       #mc/remote-discovery=s@other,s@remote
-      http:80 grpc:90
+      web:80 metrics:91
     other:
-      member ns1/s -> ns1/s-federated
+      member ns1/s -> ns1/s-federated PortsAgree=False (PortConflict: port 80/TCP is named "http", not named "web", port 91/TCP is missing, port 90/TCP is left out)
     remote:
-      member ns1/s -> ns1/s-federated PortsAgree=False (PortConflict: port 80/TCP is named "web", not named "http", port 90/TCP is missing, port 91/TCP is left out)
+      member ns1/s -> ns1/s-federated
     "#);
 }
 

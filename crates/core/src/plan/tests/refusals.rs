@@ -65,20 +65,20 @@ fn two_mirrors_that_want_one_name_go_by_age_of_their_links() {
     // Spec 10.3 (17): `a` in `b-c` and `a-b` in `c`.
     assert_snapshot!(planned("
         ns ns1
-        link c age=1
-        link b-c age=9
+        link c age=9
+        link b-c age=1
         export c ns1/a-b @m/exported=remote-discovery
         export b-c ns1/a @m/exported=remote-discovery
     "), @r"
     create Service ns1/a-b-c
-      @m/cluster-name=b-c @m/mirrored-service=true @mc/remote-discovery=b-c @mc/remote-service=a
-      #m/remote-resource-version=1 #m/remote-svc-fq-name=a.ns1.svc.cluster.local
+      @m/cluster-name=c @m/mirrored-service=true @mc/remote-discovery=c @mc/remote-service=a-b
+      #m/remote-resource-version=1 #m/remote-svc-fq-name=a-b.ns1.svc.cluster.local
       http:80
     b-c:
-      mirror ns1/a -> ns1/a-b-c
+      mirror ns1/a -> none Mirrored=False (NameConflict: Service ns1/a-b-c is taken by the mirror of ns1/a-b through Link mc/c)
     c:
-      mirror ns1/a-b -> none Mirrored=False (NameConflict: Service ns1/a-b-c is taken by the mirror of ns1/a through Link mc/b-c)
-    ! Link mc/c: NameConflict: Skipped mirroring service: Service ns1/a-b-c is taken by the mirror of ns1/a through Link mc/b-c (ns1/a-b)
+      mirror ns1/a-b -> ns1/a-b-c
+    ! Link mc/b-c: NameConflict: Skipped mirroring service: Service ns1/a-b-c is taken by the mirror of ns1/a-b through Link mc/c (ns1/a)
     ");
 }
 
@@ -224,14 +224,14 @@ fn of_two_links_with_one_target_the_older_stays_untouched() {
         export remote ns1/f @m/federated=member
     ";
     let both = format!(
-        "{older}\nlink twin age=1 to=remote\nexport twin ns1/other @m/exported=remote-discovery"
+        "{older}\nlink a-twin age=1 to=remote\nexport a-twin ns1/other @m/exported=remote-discovery"
     );
     assert_snapshot!(replanned(older, &both), @r#"
+    a-twin: Accepted=False (DuplicateTarget: Link mc/a-twin: spec.targetClusterName: "remote" is the target of the older Link mc/remote)
     remote:
       mirror ns1/s -> ns1/s-remote
       member ns1/f -> ns1/f-federated
-    twin: Accepted=False (DuplicateTarget: Link mc/twin: spec.targetClusterName: "remote" is the target of the older Link mc/remote)
-    ! Link mc/twin: DuplicateTarget: Link mc/twin: spec.targetClusterName: "remote" is the target of the older Link mc/remote
+    ! Link mc/a-twin: DuplicateTarget: Link mc/a-twin: spec.targetClusterName: "remote" is the target of the older Link mc/remote
     "#);
 }
 
