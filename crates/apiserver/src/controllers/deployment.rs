@@ -9,6 +9,7 @@ use super::pods::{controlled_by, is_controlled_by};
 use super::replica_set::replica_sets;
 use super::{Plan, View};
 use crate::registry::StorageKey;
+use crate::selector::LabelSelector;
 use crate::store::json::{child, fields, text};
 use crate::store::request::{Propagation, Subresource};
 
@@ -48,7 +49,7 @@ pub(super) fn plan(view: &View<'_>, namespace: &str, name: &str) -> Plan {
         return plan;
     }
     let mut deployment = object.value();
-    let mut sets = sets_of(view, &deployment);
+    let mut sets = sets_of(view, &deployment, &mut plan);
     let revision = next_revision(&sets);
     let paused = deployment["spec"]["paused"] == true;
     if sets.new.is_none() && !paused {
@@ -66,7 +67,8 @@ pub(super) fn plan(view: &View<'_>, namespace: &str, name: &str) -> Plan {
             plan.actions
                 .push(Action::Update(replica_sets(), Subresource::None, set));
         }
-        if let Some(set) = sets.new.as_ref().filter(|_| plan.actions.is_empty()) {
+        let steady = plan.actions.is_empty();
+        if let Some(set) = sets.new.as_ref().filter(|_| steady) {
             bump_revision(&sets, set, revision, &mut plan);
         }
     }
@@ -76,16 +78,36 @@ pub(super) fn plan(view: &View<'_>, namespace: &str, name: &str) -> Plan {
     plan
 }
 
-fn sets_of(view: &View<'_>, deployment: &Value) -> Sets {
+/// A Deployment's ReplicaSets. Those that match and have no controller are adopted.
+fn sets_of(view: &View<'_>, deployment: &Value, plan: &mut Plan) -> Sets {
     let uid = text(&deployment["metadata"], "uid");
-    let namespace = text(&deployment["metadata"], "namespace");
-    let mut owned: Vec<Value> = view
-        .state
-        .within(&replica_sets(), Some(namespace))
-        .filter(|set| set.owners().any(|owner| owner == uid))
-        .map(|set| set.value())
-        .filter(|set| is_controlled_by(set, uid) && set["metadata"]["deletionTimestamp"].is_null())
-        .collect();
+    let selector = LabelSelector::from_object(&deployment["spec"]["selector"]);
+    let mut owned = Vec::new();
+    for object in view.state.within(
+        &replica_sets(),
+        Some(text(&deployment["metadata"], "namespace")),
+    ) {
+        let mine = object.owners().any(|owner| owner == uid);
+        let orphan = object.owners().next().is_none() && selector.matches(|key| object.label(key));
+        if object.is_terminating() || !(mine || orphan) {
+            continue;
+        }
+        let mut set = object.value();
+        if orphan {
+            let owner = controlled_by("apps/v1", "Deployment", deployment);
+            child(&mut set, "metadata").insert("ownerReferences".to_owned(), owner);
+            plan.actions.push(Action::Update(
+                replica_sets(),
+                Subresource::None,
+                set.clone(),
+            ));
+            // What else is to be done with it is planned when this is done.
+            child(&mut set, "metadata").remove("resourceVersion");
+        } else if !is_controlled_by(&set, uid) {
+            continue;
+        }
+        owned.push(set);
+    }
     owned.sort_by_cached_key(|set| {
         let meta = &set["metadata"];
         (

@@ -11,7 +11,8 @@ use super::pods::{
 };
 use super::{Plan, View};
 use crate::registry::StorageKey;
-use crate::store::json::{fields, set, text};
+use crate::selector::LabelSelector;
+use crate::store::json::{child, fields, list, set, text};
 use crate::store::request::{Propagation, Subresource};
 
 /// Pods created or deleted in one step.
@@ -31,13 +32,7 @@ pub(super) fn plan(view: &View<'_>, namespace: &str, name: &str) -> Plan {
         return plan;
     }
     let set = object.value();
-    let mut active: Vec<Value> = view
-        .state
-        .within(&pods(), Some(namespace))
-        .filter(|pod| pod.owners().any(|uid| uid == object.uid()))
-        .map(|pod| pod.value())
-        .filter(|pod| is_controlled_by(pod, object.uid()) && is_active(pod))
-        .collect();
+    let mut active = active_pods(view, &set, &mut plan);
     let wanted = usize::try_from(set["spec"]["replicas"].as_i64().unwrap_or(1)).unwrap_or(0);
     for _ in active.len()..wanted.min(active.len() + BURST) {
         plan.actions.push(Action::Create(pods(), pod_of(&set)));
@@ -56,6 +51,55 @@ pub(super) fn plan(view: &View<'_>, namespace: &str, name: &str) -> Plan {
     }
     status(view, set, &active, &mut plan);
     plan
+}
+
+/// The Pods that count as replicas. Those that match and have no controller are adopted, those
+/// that no longer match are let go.
+fn active_pods(view: &View<'_>, set: &Value, plan: &mut Plan) -> Vec<Value> {
+    let uid = text(&set["metadata"], "uid");
+    let selector = LabelSelector::from_object(&set["spec"]["selector"]);
+    let mut active = Vec::new();
+    for object in view
+        .state
+        .within(&pods(), Some(text(&set["metadata"], "namespace")))
+    {
+        let matches = selector.matches(|key| object.label(key));
+        let owned = object.owners().any(|owner| owner == uid);
+        if !owned && (!matches || object.owners().next().is_some()) {
+            continue;
+        }
+        let mut pod = object.value();
+        if !is_active(&pod) {
+            continue;
+        }
+        if owned && is_controlled_by(&pod, uid) && matches {
+            active.push(pod);
+            continue;
+        }
+        let owners = match (owned, matches) {
+            (false, true) => controlled_by("apps/v1", "ReplicaSet", set),
+            (true, false) => others(&pod, uid),
+            _ => continue,
+        };
+        child(&mut pod, "metadata").insert("ownerReferences".to_owned(), owners);
+        plan.actions
+            .push(Action::Update(pods(), Subresource::None, pod.clone()));
+        if matches {
+            active.push(pod);
+        }
+    }
+    active
+}
+
+/// The owner references without those to one owner.
+fn others(object: &Value, uid: &str) -> Value {
+    let owners = list(&object["metadata"], "ownerReferences").iter();
+    Value::Array(
+        owners
+            .filter(|owner| owner["uid"] != uid)
+            .cloned()
+            .collect(),
+    )
 }
 
 fn pod_of(set: &Value) -> Value {

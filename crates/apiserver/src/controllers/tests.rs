@@ -410,3 +410,55 @@ async fn a_token_secret_gets_its_token_once() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_replica_set_lets_go_of_what_no_longer_matches_and_makes_another() {
+    let world = World::with(running()).await;
+    world
+        .create("deployments", deployment("web", 1))
+        .await
+        .unwrap();
+    until(&world, "a pod", |world| world.names("pods").len() == 1).await;
+    let first = world.names("pods").remove(0);
+    let relabel = Patch::Merge(json!({"metadata": {"labels": {"app": "quarantine"}}}));
+    world.patch("pods", &first, relabel).await.unwrap();
+    until(&world, "another pod", |world| {
+        world.names("pods").len() == 2
+    })
+    .await;
+    let left = world.get("pods", &first).unwrap();
+    assert_eq!(left["metadata"]["ownerReferences"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_rollout_that_does_not_move_fails_at_its_deadline() {
+    let mut options = running();
+    options.clock = std::sync::Arc::new(jiff::Timestamp::now);
+    let world = World::with(options).await;
+    let mut slow = deployment("web", 1);
+    slow["spec"]["progressDeadlineSeconds"] = json!(1);
+    world.create("deployments", slow).await.unwrap();
+    until(&world, "the deadline", |world| {
+        let found = world.get("deployments", "web").unwrap();
+        let conditions = found["status"]["conditions"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        conditions.iter().any(|condition| {
+            condition["reason"] == "ProgressDeadlineExceeded" && condition["status"] == "False"
+        })
+    })
+    .await;
+    run_pods(&world, "n1").await;
+    until(&world, "the rollout to succeed late", |world| {
+        let found = world.get("deployments", "web").unwrap();
+        let conditions = found["status"]["conditions"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        conditions
+            .iter()
+            .any(|condition| condition["reason"] == "NewReplicaSetAvailable")
+    })
+    .await;
+}
