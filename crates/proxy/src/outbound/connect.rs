@@ -44,12 +44,23 @@ enum Turn {
     Released,
 }
 
+/// Why a rest ended.
+#[derive(Clone, Copy)]
+enum Rested {
+    /// Its time was over, or something changed.
+    Over,
+    /// A request waits for the path: it is its turn, whatever the gate says.
+    Wanted,
+}
+
 /// Connects, and connects again, until no set of endpoints holds the path any more.
 pub(super) async fn keep(shared: Arc<Shared>, path: Arc<Path>) {
     let mut gate = path.cluster.gate.subscribe();
     let mut backoff = Backoff::new(BACKOFF_FIRST, BACKOFF_LONGEST);
     let mut timeouts = 0;
-    while let Turn::Connect = turn(&path, &mut gate).await {
+    let mut rested = Rested::Over;
+    while let Turn::Connect = turn(&path, &mut gate, rested).await {
+        rested = Rested::Over;
         let deadline = shared.handshake_deadline(Instant::now());
         let deadline = deadline.saturating_mul(1 << timeouts).min(PATIENCE_MAX);
         match open(&shared, &path, deadline).await {
@@ -66,7 +77,7 @@ pub(super) async fn keep(shared: Arc<Shared>, path: Arc<Path>) {
                     backoff.succeeded();
                 } else if !path.is_released() {
                     let wait = backoff.failed(&mut rand::rng());
-                    rest(&path, &mut gate, wait).await;
+                    rested = rest(&path, &mut gate, wait).await;
                 }
             }
             Err(death) => {
@@ -79,7 +90,7 @@ pub(super) async fn keep(shared: Arc<Shared>, path: Arc<Path>) {
                     path.cluster.probed(&shared, &path, Event::ProbeFailed);
                 }
                 let wait = backoff.failed(&mut rand::rng());
-                rest(&path, &mut gate, wait).await;
+                rested = rest(&path, &mut gate, wait).await;
             }
         }
     }
@@ -88,10 +99,13 @@ pub(super) async fn keep(shared: Arc<Shared>, path: Arc<Path>) {
 }
 
 /// Waits until a connection is wanted and allowed.
-async fn turn(path: &Path, gate: &mut watch::Receiver<Gate>) -> Turn {
+async fn turn(path: &Path, gate: &mut watch::Receiver<Gate>, rested: Rested) -> Turn {
     loop {
         if path.is_released() {
             return Turn::Released;
+        }
+        if let Rested::Wanted = rested {
+            return Turn::Connect;
         }
         let now = *gate.borrow_and_update();
         if admits(now, path) && (now != Gate::Open || path.eager.load(Relaxed)) {
@@ -112,16 +126,17 @@ async fn turn(path: &Path, gate: &mut watch::Receiver<Gate>) -> Turn {
 }
 
 /// Waits after a failure, unless the path is wanted or the cluster's gate moves in its favour.
-async fn rest(path: &Path, gate: &mut watch::Receiver<Gate>, wait: Duration) {
+async fn rest(path: &Path, gate: &mut watch::Receiver<Gate>, wait: Duration) -> Rested {
     gate.borrow_and_update();
     let admitted = async { while gate.changed().await.is_ok() && !admits(*gate.borrow(), path) {} };
     tokio::select! {
         biased;
-        () = path.wanted() => {}
+        () = path.wanted() => return Rested::Wanted,
         () = path.news.notified() => {}
         () = admitted => {}
         () = tokio::time::sleep(wait) => {}
     }
+    Rested::Over
 }
 
 fn admits(gate: Gate, path: &Path) -> bool {

@@ -16,9 +16,9 @@ use super::respond::Failure;
 use super::shared::Shared;
 
 /// In panic mode, so long is one endpoint given to connect.
-const PANIC_WAIT: Duration = Duration::from_millis(300);
+const PANIC_WAIT: Duration = Duration::from_millis(250);
 /// And so long a request waits in panic mode altogether.
-const PANIC_MAX: Duration = Duration::from_millis(850);
+const PANIC_MAX: Duration = Duration::from_millis(700);
 /// So many paths of a large set are woken when none is up.
 const WAKE_MAX: usize = 4;
 /// Of so many requests to a large set, one has a further endpoint connected.
@@ -107,6 +107,7 @@ pub(super) async fn pick(
             Step::Try(path) => {
                 let (path, give_up) = panic.get_or_insert_with(|| {
                     path.want();
+                    wake_across(balancer);
                     (path, Instant::now() + PANIC_WAIT)
                 });
                 if path.is_up() {
@@ -183,6 +184,17 @@ fn picked_for(balancer: &Balancer, path: &Arc<Path>) -> Picked {
         path: path.clone(),
         line: path.line.load_full(),
         authority,
+    }
+}
+
+/// Has several paths connected that lie far apart in the set, and so in different clusters.
+fn wake_across(balancer: &Balancer) {
+    let State::Present(group) = &**balancer.state.load() else {
+        return;
+    };
+    let step = group.members.len().div_ceil(WAKE_MAX).max(1);
+    for member in group.members.iter().step_by(step) {
+        member.handle.path.want();
     }
 }
 
