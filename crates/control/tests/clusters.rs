@@ -5,6 +5,7 @@ mod clusters {
     pub(crate) mod gateway;
     pub(crate) mod objects;
     pub(crate) mod proxy;
+    pub(crate) mod relay;
 }
 
 use std::time::Duration;
@@ -13,6 +14,7 @@ use clusters::cluster::{Cluster, Mesh};
 use clusters::gateway::Gateway;
 use clusters::objects;
 use clusters::proxy::Proxy;
+use clusters::relay::Relay;
 use serde_json::{Value, json};
 
 const NS: &str = "mc-demo";
@@ -191,6 +193,36 @@ async fn a_peer_that_is_down_changes_nothing_and_is_heard_again_when_it_is_back(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_whose_connections_hang_is_noticed_and_heard_anew() {
+    let (mesh, mut west, mut east) = two().await;
+    let relay = Relay::to(east.address()).await;
+    east.via = Some(relay.address);
+    serve(&east, "api", objects::FLAT, "10.2.0.1").await;
+    west.link("east", &east, None).await;
+    west.control(&mesh).await;
+    let proxy = Proxy::certified(&west, NS).await;
+    let name = "api-east.mc-demo.svc.cluster.local:8080";
+    proxy.reaches(name, &["10.2.0.1:8080 east"]).await;
+
+    relay.freeze();
+    let stale = west.link_says("east", "Synced", "False").await;
+    assert!(
+        stale["message"].as_str().unwrap().starts_with("Stale"),
+        "{stale}"
+    );
+    east.serve_from(NS, "api", &["10.2.0.8"]).await;
+    proxy.reaches(name, &["10.2.0.1:8080 east"]).await;
+
+    // The old connections stay dead: only watches that are opened anew can tell.
+    relay.thaw();
+    proxy.reaches(name, &["10.2.0.8:8080 east"]).await;
+    west.link_says("east", "Synced", "True").await;
+    relay.stop();
+    west.stop().await;
+    east.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_starts_and_serves_while_a_peer_was_never_there() {
     let (mesh, mut west, mut east) = two().await;
     serve(&west, "web", ("app", "web"), "10.1.0.1").await;
@@ -349,7 +381,7 @@ async fn a_cluster_that_is_silent_on_both_paths_leaves_discovery_and_comes_back(
     let (mesh, mut west, mut east) = two().await;
     serve(&east, "api", objects::FLAT, "10.2.0.1").await;
     serve(&east, "analytics", objects::GATEWAY, "10.2.0.2").await;
-    let gateway = Gateway::start(&mesh, None).await;
+    let gateway = Gateway::start(&mesh, None);
     let at = gateway.address();
     west.link("east", &east, Some(&at.to_string())).await;
     west.control(&mesh).await;
@@ -386,7 +418,7 @@ async fn a_cluster_that_is_silent_on_both_paths_leaves_discovery_and_comes_back(
     )
     .await;
 
-    let gateway = Gateway::start(&mesh, Some(at)).await;
+    let gateway = Gateway::start(&mesh, Some(at));
     proxy.reaches(api, &["10.2.0.1:8080 east"]).await;
     proxy.reaches(analytics, &[&through]).await;
     east.start_api().await;

@@ -74,6 +74,8 @@ pub(crate) struct Cluster {
     pub(crate) anchors: String,
     pub(crate) client: kube::Client,
     pub(crate) ports: Option<Ports>,
+    /// Where others reach its API server, if not directly.
+    pub(crate) via: Option<SocketAddr>,
     config: Config,
     api: Option<Running>,
     address: SocketAddr,
@@ -102,6 +104,7 @@ impl Cluster {
             anchors: mesh.root_pem.clone(),
             client,
             ports: None,
+            via: None,
             config,
             api: Some(api),
             address,
@@ -172,7 +175,7 @@ impl Cluster {
     }
 
     /// Writes a Link to `other`, with its credentials; `gateway` is `address:port`.
-    pub(crate) async fn link(&self, name: &str, other: &Cluster, gateway: Option<&str>) {
+    pub(crate) async fn link(&self, name: &str, other: &Self, gateway: Option<&str>) {
         self.link_with(name, other, (gateway, "remote-access-token"))
             .await;
     }
@@ -180,11 +183,11 @@ impl Cluster {
     pub(crate) async fn link_with(
         &self,
         name: &str,
-        other: &Cluster,
+        other: &Self,
         (gateway, secret): (Option<&str>, &str),
     ) {
         let token = other
-            .eventually("the token for remote access exists", async |c: &Cluster| {
+            .eventually("the token for remote access exists", async |c: &Self| {
                 let secret = c.get("Secret", "tombolo", secret).await?;
                 Some(secret["data"]["token"].as_str()?.to_owned())
             })
@@ -194,7 +197,7 @@ impl Cluster {
             .unwrap();
         let api = other.api.as_ref().unwrap();
         let remote = RemoteCluster {
-            server: &format!("https://{}", other.address),
+            server: &format!("https://{}", other.via.unwrap_or(other.address)),
             authority_pem: api.in_process().pki().ca_pem(),
             token: std::str::from_utf8(&decoded).unwrap(),
             domain: "cluster.local",
@@ -416,6 +419,11 @@ async fn http_get(addr: SocketAddr, path: &str) -> Option<String> {
 }
 
 impl Cluster {
+    /// Where its API server listens.
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     pub(crate) fn is_up(&self) -> bool {
         self.api.is_some()
     }

@@ -16,7 +16,7 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
-    pub(crate) async fn start(mesh: &Mesh, at: Option<SocketAddr>) -> Self {
+    pub(crate) fn start(mesh: &Mesh, at: Option<SocketAddr>) -> Self {
         let at = at.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
         let listener = net::listen(at).unwrap();
         let address = listener.local_addr().unwrap();
