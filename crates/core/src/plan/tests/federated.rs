@@ -292,3 +292,17 @@ fn a_users_service_of_the_federated_name_is_never_adopted() {
     ");
     assert_snapshot!(replanned(&member, "ns ns1\nlink remote\nservice ns1/s-federated"), @"remote:");
 }
+
+#[test]
+fn the_local_member_leaves_while_the_others_are_silent() {
+    let remote = "ns ns1\nlink a uid=A\nexport a ns1/s @m/federated=member";
+    let both = format!("{remote}\nservice ns1/s @m/federated=member");
+    assert_snapshot!(replanned(&both, "ns ns1\nlink a uid=A unknown"), @r"
+    change Service ns1/s-federated
+      @m/mirrored-service=true
+      #mc/remote-discovery=s@a
+      http:80
+    a: Synced=False (NeverSynced: not yet)
+      member ns1/s -> ns1/s-federated Mirrored=True (Mirrored: kept as it was)
+    ");
+}

@@ -446,3 +446,20 @@ fn an_unreachable_or_unsynced_cluster_keeps_what_it_has() {
       member ns1/f -> ns1/f-federated Mirrored=True (Mirrored: kept as it was)
     ");
 }
+
+#[test]
+fn a_port_that_changed_here_alone_is_put_right() {
+    let ports = |list| {
+        with(&format!(
+            "export remote ns1/s rv=1 @m/exported=remote-discovery ports={list}"
+        ))
+    };
+    assert_snapshot!(replanned(&ports("a:1"), &ports("a:2")), @r"
+    change Service ns1/s-remote
+      @m/cluster-name=remote @m/mirrored-service=true @mc/remote-discovery=remote @mc/remote-service=s
+      #m/remote-resource-version=1 #m/remote-svc-fq-name=s.ns1.svc.cluster.local
+      a:2
+    remote: GatewayAlive=Unknown (NotProbed)
+      mirror ns1/s -> ns1/s-remote
+    ");
+}
