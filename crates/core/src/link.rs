@@ -128,7 +128,10 @@ impl fmt::Display for Fault {
 impl std::error::Error for Fault {}
 
 /// The spec of a Link: accepted whole, or refused whole.
-#[expect(clippy::large_enum_variant, reason = "there are few Links, nearly all accepted")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there are few Links, nearly all accepted"
+)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkSpec {
     /// It is well formed.

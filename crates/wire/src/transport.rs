@@ -68,7 +68,11 @@ impl TransportHeader {
     #[must_use]
     pub fn http2(name: &str, port: u16) -> Self {
         let kind = Some(SessionKind::Http2(Empty {}));
-        Self { port: port.into(), name: name.into(), session_protocol: Some(SessionProtocol { kind }) }
+        Self {
+            port: port.into(),
+            name: name.into(),
+            session_protocol: Some(SessionProtocol { kind }),
+        }
     }
 
     /// The bytes to send: preface, length, header.
@@ -98,7 +102,9 @@ impl TransportHeader {
         if length > HEADER_BYTES_MAX {
             return Err(HeaderError::TooLong(length));
         }
-        let Some(body) = rest.get(..length) else { return Ok(None) };
+        let Some(body) = rest.get(..length) else {
+            return Ok(None);
+        };
         let header = Self::decode(body).map_err(HeaderError::Decode)?;
         buf.advance(PREFACE.len() + 4 + length);
         Ok(Some(header))
@@ -127,7 +133,10 @@ mod tests {
     fn endless_header_is_refused() {
         let mut buf = BytesMut::from(PREFACE);
         buf.put_u32(u32::MAX);
-        assert!(matches!(TransportHeader::take(&mut buf), Err(HeaderError::TooLong(_))));
+        assert!(matches!(
+            TransportHeader::take(&mut buf),
+            Err(HeaderError::TooLong(_))
+        ));
     }
 
     proptest! {

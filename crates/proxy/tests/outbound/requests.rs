@@ -254,6 +254,10 @@ async fn large_set_is_connected_little_by_little_until_all_serve() {
     };
     while idle(&world) > 0 {
         assert!(world.get(&fed, "/").await.ok());
-        assert!(Instant::now() < deadline, "{} were never used", idle(&world));
+        assert!(
+            Instant::now() < deadline,
+            "{} were never used",
+            idle(&world)
+        );
     }
 }
