@@ -57,6 +57,7 @@ pub struct Lab {
     /// The Services as they were last known, for when an API server is away.
     services: Mutex<Vec<Vec<ServiceStatus>>>,
     progress: Progress,
+    begun: Instant,
 }
 
 /// What it took to bring a lab up.
@@ -76,6 +77,7 @@ impl Lab {
     /// # Errors
     /// Somebody else has them; the error says who and what to do.
     pub fn prepare(options: &Options, progress: Progress) -> Result<Self> {
+        let begun = Instant::now();
         more_files();
         let dir = LabDir::create(&options.dir)?;
         let lock = dir.lock()?;
@@ -115,6 +117,7 @@ impl Lab {
             verb: tokio::sync::Mutex::new(()),
             services: Mutex::new(vec![Vec::new(); count]),
             progress,
+            begun,
         })
     }
 
@@ -123,7 +126,6 @@ impl Lab {
     /// # Errors
     /// Something did not become ready in time; the error names it and its log.
     pub async fn up(&self) -> Result<Up> {
-        let begun = Instant::now();
         self.say("clusters: west, east and north, each an API server with its node");
         try_join_all(self.clusters.iter().map(Cluster::start_apiserver)).await?;
         install::kubeconfig(&self.clusters, &self.dir.kubeconfig())?;
@@ -145,7 +147,7 @@ impl Lab {
         self.say("waiting until every pod is ready and every link works");
         try_join_all(self.clusters.iter().map(heal::pods_ready)).await?;
         let links = verify::links_work(self).await?;
-        let took = begun.elapsed();
+        let took = self.begun.elapsed();
         self.say(&format!(
             "up: {links} links work after {:.1} s",
             took.as_secs_f64()
