@@ -174,34 +174,28 @@ async fn client(config: &Config) -> Result<kube::Client> {
 }
 
 fn start_watches(tasks: &Tasks, client: &kube::Client, sender: &mpsc::Sender<Input>) {
-    let pods = follow(Api::<Pod>::all(client.clone()), sender.clone(), |event| {
-        Input::Pods(Box::new(event))
-    });
-    let namespaces = follow(
-        Api::<Namespace>::all(client.clone()),
-        sender.clone(),
-        Input::Namespaces,
-    );
-    let services = follow(
-        Api::<Service>::all(client.clone()),
-        sender.clone(),
-        Input::Services,
-    );
+    let (client, sender) = (|| client.clone(), || sender.clone());
+    let pods = follow(Api::<Pod>::all(client()), sender(), Input::Pods);
+    let namespaces = follow(Api::<Namespace>::all(client()), sender(), Input::Namespaces);
+    let services = follow(Api::<Service>::all(client()), sender(), Input::Services);
     tasks.spawn("watch pods", pods);
     tasks.spawn("watch namespaces", namespaces);
     tasks.spawn("watch services", services);
 }
 
 /// Hands every event of a watch to the owner, for ever.
-async fn follow<K>(api: Api<K>, owner: mpsc::Sender<Input>, wrap: fn(watcher::Event<K>) -> Input)
-where
+async fn follow<K>(
+    api: Api<K>,
+    owner: mpsc::Sender<Input>,
+    wrap: fn(Box<watcher::Event<K>>) -> Input,
+) where
     K: kube::Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
 {
     let mut events = std::pin::pin!(watcher(api, watcher::Config::default()));
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => {
-                if owner.send(wrap(event)).await.is_err() {
+                if owner.send(wrap(Box::new(event))).await.is_err() {
                     return;
                 }
             }

@@ -39,8 +39,8 @@ const TURN_MAX: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) enum Input {
     Pods(Box<watcher::Event<Pod>>),
-    Namespaces(watcher::Event<Namespace>),
-    Services(watcher::Event<Service>),
+    Namespaces(Box<watcher::Event<Namespace>>),
+    Services(Box<watcher::Event<Service>>),
     /// A process runs.
     Started {
         uid: String,
@@ -195,8 +195,8 @@ impl Node {
     fn take(&mut self, input: Input) {
         match input {
             Input::Pods(event) => self.pods.on(*event),
-            Input::Namespaces(event) => self.namespaces.on(event),
-            Input::Services(event) => self.services.on(event),
+            Input::Namespaces(event) => self.namespaces.on(*event),
+            Input::Services(event) => self.services.on(*event),
             Input::Started {
                 uid,
                 container,
