@@ -50,4 +50,17 @@ pub struct Args {
     /// Port of health and metrics
     #[arg(long, default_value_t = 4191)]
     pub admin_port: u16,
+    /// What gateways of this cluster forward to for other clusters
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t = GatewayExports::Labelled)]
+    pub gateway_exports: GatewayExports,
+}
+
+/// What gateways forward to for other clusters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum GatewayExports {
+    /// Services that the default selectors of a Link take: with the label mirror.linkerd.io/exported=true,
+    /// mirror.linkerd.io/exported=remote-discovery or mirror.linkerd.io/federated=member
+    Labelled,
+    /// Every Service, as Linkerd's gateway does: for Links with selectors of their own
+    Any,
 }

@@ -6,6 +6,7 @@ pub(crate) mod authority;
 pub(crate) mod board;
 pub(crate) mod directory;
 pub(crate) mod endpoints;
+pub(crate) mod exports;
 pub(crate) mod inventory;
 pub(crate) mod model;
 pub(crate) mod profile;

@@ -88,6 +88,7 @@ async fn start(args: Args, drain: Drain, tasks: &Tasks) -> anyhow::Result<()> {
             control_namespace: args.namespace.clone(),
             trust_domain: args.trust_domain.clone(),
         },
+        gateway_exports: args.gateway_exports,
         board: Board::default(),
         drain: drain.clone(),
         streams: Streams::default(),

@@ -17,6 +17,7 @@ use tombolo_shell::task::Tasks;
 use tombolo_shell::tls::{HANDSHAKE_DEADLINE, ServerStream, ServerTls};
 use tonic::transport::server::{Connected, Router, Server};
 
+use crate::args::GatewayExports;
 use crate::discovery::board::Board;
 use crate::follow::Alive;
 use crate::identity::name::Scheme;
@@ -38,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) cluster: String,
     /// What identities look like.
     pub(crate) scheme: Scheme,
+    /// What gateways are told of.
+    pub(crate) gateway_exports: GatewayExports,
     /// The answers.
     pub(crate) board: Board,
     /// Ends streams.

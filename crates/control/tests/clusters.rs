@@ -5,6 +5,7 @@ mod clusters {
     pub(crate) mod gateway;
     pub(crate) mod objects;
     pub(crate) mod proxy;
+    mod refused;
     pub(crate) mod relay;
 }
 

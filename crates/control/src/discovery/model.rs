@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::exports::Export;
+
 /// Namespace and name of a namespaced object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Key {
@@ -63,6 +65,8 @@ pub(crate) struct Service {
     pub(crate) resolution: Resolution,
     /// Ports that are not looked into; `None` leaves the default list in force.
     pub(crate) opaque_ports: Option<PortSet>,
+    /// Whether it is there for other clusters.
+    pub(crate) export: Export,
 }
 
 /// A port of a Service.

@@ -12,12 +12,15 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tombolo_wire::proxy_api::destination::destination_server::Destination;
 use tombolo_wire::proxy_api::destination::{DestinationProfile, GetDestination, Update};
+use tombolo_wire::purpose::{self, Purpose};
+use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
 use super::authority::{Authority, Target};
 use super::board::Knowledge;
 use super::directory::Holder;
 use super::endpoints::{self, Origin};
+use super::exports::Gate;
 use super::inventory::Inventory;
 use super::model::Key;
 use super::profile;
@@ -44,13 +47,18 @@ impl Destination for Discovery {
         &self,
         request: Request<GetDestination>,
     ) -> Result<Response<Self::GetStream>, Status> {
+        let gate = self.shared.gate(request.metadata())?;
         let path = request.into_inner().path;
         let authority = Authority::parse(&path, &self.shared.domain)
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
         self.shared.must_know()?;
         let receiver = self.shared.board.service(&authority.service);
-        first_answer(&authority.service, &receiver)?;
+        // To a gateway the answer is a stream in any case: what is exported later comes at once.
+        if gate == Gate::Open {
+            first_answer(&authority.service, receiver.borrow().as_ref())?;
+        }
         let stream = Endpoints {
+            gate,
             said: Said::nothing(authority.hostname.clone()),
             queue: VecDeque::new(),
             authority,
@@ -67,6 +75,7 @@ impl Destination for Discovery {
         &self,
         request: Request<GetDestination>,
     ) -> Result<Response<Self::GetProfileStream>, Status> {
+        let gate = self.shared.gate(request.metadata())?;
         let path = request.into_inner().path;
         let target = Target::parse(&path, &self.shared.domain)
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
@@ -74,6 +83,7 @@ impl Destination for Discovery {
         let counted = self.shared.streams.profiles.guard();
         let drain = self.shared.drain.clone();
         let stream = match target {
+            Target::Address(_) if gate != Gate::Open => return Err(no_name()),
             Target::Address(address) => {
                 let follow = AddressProfile {
                     receiver: self.shared.board.address(address.ip()),
@@ -86,8 +96,9 @@ impl Destination for Discovery {
             }
             Target::Name(authority) => {
                 let receiver = self.shared.board.service(&authority.service);
-                first_answer(&authority.service, &receiver)?;
+                first_answer(&authority.service, gate.show(receiver.borrow().as_ref()))?;
                 let follow = NameProfile {
+                    gate,
                     receiver,
                     shared: Arc::clone(&self.shared),
                     authority,
@@ -110,10 +121,23 @@ impl Shared {
             )),
         }
     }
+
+    /// What may be told to whoever sent this metadata.
+    pub(crate) fn gate(&self, metadata: &MetadataMap) -> Result<Gate, Status> {
+        let purpose = metadata.get(purpose::KEY).map(|value| value.as_bytes());
+        let purpose = Purpose::parse(purpose)
+            .map_err(|unknown| Status::invalid_argument(unknown.to_string()))?;
+        Ok(Gate::of(purpose, self.gateway_exports))
+    }
 }
 
-fn first_answer(key: &Key, receiver: &watch::Receiver<Option<Arc<View>>>) -> Result<(), Status> {
-    match &*receiver.borrow() {
+/// Exports have names. What has an address only is nobody's business who asks for another cluster.
+pub(crate) fn no_name() -> Status {
+    Status::not_found("a gateway is told of names only")
+}
+
+fn first_answer(key: &Key, view: Option<&Arc<View>>) -> Result<(), Status> {
+    match view {
         None => Err(Status::not_found(format!("service {key} does not exist"))),
         Some(view) => view.refusal.as_ref().map_or(Ok(()), |r| Err(status_of(r))),
     }
@@ -130,6 +154,7 @@ fn status_of(refusal: &Refusal) -> Status {
 
 /// A stream of endpoints.
 struct Endpoints {
+    gate: Gate,
     receiver: watch::Receiver<Option<Arc<View>>>,
     authority: Authority,
     said: Said,
@@ -145,10 +170,11 @@ impl Follow for Endpoints {
             if let Some(update) = self.queue.pop_front() {
                 return Some(Ok(update));
             }
+            let gate = self.gate;
             match self.patience.take() {
                 Some(until) => {
                     let whole = |view: &Option<Arc<View>>| {
-                        view.as_ref()
+                        gate.show(view.as_ref())
                             .is_none_or(|view| view.completeness == Completeness::Complete)
                     };
                     // What is known by then is said, whole or not.
@@ -160,7 +186,7 @@ impl Follow for Endpoints {
                 None => self.receiver.changed().await.ok()?,
             }
             let port = self.authority.port;
-            let state = match &*self.receiver.borrow_and_update() {
+            let state = match gate.show(self.receiver.borrow_and_update().as_ref()) {
                 None => State::Absent,
                 Some(view) => match &view.refusal {
                     Some(refusal) => return Some(Err(status_of(refusal))),
@@ -234,6 +260,7 @@ impl Follow for AddressProfile {
 
 /// A stream of profiles of a name.
 struct NameProfile {
+    gate: Gate,
     receiver: watch::Receiver<Option<Arc<View>>>,
     shared: Arc<Shared>,
     authority: Authority,
@@ -268,11 +295,11 @@ impl Follow for NameProfile {
                 self.receiver.changed().await.ok()?;
             }
             let view = self.receiver.borrow_and_update().clone();
-            let Some(view) = view else {
+            let Some(view) = self.gate.show(view.as_ref()) else {
                 let key = &self.authority.service;
                 return Some(Err(Status::not_found(format!("service {key} is gone"))));
             };
-            match self.profile(&view) {
+            match self.profile(view) {
                 Ok(new) if self.last.as_ref() == Some(&new) => {}
                 Ok(new) => {
                     self.last = Some(new.clone());

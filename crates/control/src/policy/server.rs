@@ -18,8 +18,10 @@ use super::{inbound, outbound};
 use crate::discovery::authority::{Authority, Target};
 use crate::discovery::directory::Holder;
 use crate::discovery::endpoints::{self, Origin};
+use crate::discovery::exports::Gate;
 use crate::discovery::inventory::Inventory;
 use crate::discovery::model::{Key, Pod, Reach};
+use crate::discovery::server::no_name;
 use crate::discovery::view::View;
 use crate::follow::{Follow, Followed};
 use crate::server::Shared;
@@ -39,7 +41,8 @@ impl OutboundPolicies for Policies {
     type WatchStream = BoxStream<'static, Result<OutboundPolicy, Status>>;
 
     async fn get(&self, request: Request<TrafficSpec>) -> Result<Response<OutboundPolicy>, Status> {
-        self.outbound(request.into_inner())?
+        let gate = self.shared.gate(request.metadata())?;
+        self.outbound(request.into_inner(), gate)?
             .now()
             .map(Response::new)
     }
@@ -48,7 +51,8 @@ impl OutboundPolicies for Policies {
         &self,
         request: Request<TrafficSpec>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let follow = self.outbound(request.into_inner())?;
+        let gate = self.shared.gate(request.metadata())?;
+        let follow = self.outbound(request.into_inner(), gate)?;
         follow.now()?;
         let counted = self.shared.streams.outbound.guard();
         let stream = Followed::new(follow, self.shared.drain.clone(), counted);
@@ -57,7 +61,7 @@ impl OutboundPolicies for Policies {
 }
 
 impl Policies {
-    fn outbound(&self, spec: TrafficSpec) -> Result<Outbound, Status> {
+    fn outbound(&self, spec: TrafficSpec, gate: Gate) -> Result<Outbound, Status> {
         let subject = match spec.target {
             Some(traffic_spec::Target::Addr(addr)) => {
                 let port = u16::try_from(addr.port)
@@ -66,17 +70,18 @@ impl Policies {
                     .ip
                     .and_then(|ip| IpAddr::try_from(ip).ok())
                     .ok_or_else(|| Status::invalid_argument("the address is missing"))?;
-                self.address(SocketAddr::new(ip, port))?
+                self.address(SocketAddr::new(ip, port), gate)?
             }
             Some(traffic_spec::Target::Authority(authority)) => {
                 let target = Target::parse(&authority, &self.shared.domain)
                     .map_err(|error| Status::invalid_argument(error.to_string()))?;
                 match target {
-                    Target::Address(address) => self.address(address)?,
+                    Target::Address(address) => self.address(address, gate)?,
                     Target::Name(authority) => {
                         self.shared.must_know()?;
                         let receiver = self.shared.board.service(&authority.service);
                         Subject::Name {
+                            gate,
                             authority,
                             receiver,
                         }
@@ -92,7 +97,10 @@ impl Policies {
         })
     }
 
-    fn address(&self, address: SocketAddr) -> Result<Subject, Status> {
+    fn address(&self, address: SocketAddr, gate: Gate) -> Result<Subject, Status> {
+        if gate != Gate::Open {
+            return Err(no_name());
+        }
         if !outbound::is_forwardable(address) {
             return Err(Status::invalid_argument(format!(
                 "{address} is nowhere to connect to"
@@ -111,6 +119,7 @@ enum Subject {
         receiver: watch::Receiver<Holder>,
     },
     Name {
+        gate: Gate,
         authority: Authority,
         receiver: watch::Receiver<Option<Arc<View>>>,
     },
@@ -131,11 +140,12 @@ impl Outbound {
                 self.of_holder(&holder, *address)
             }
             Subject::Name {
+                gate,
                 authority,
                 receiver,
             } => {
                 let view = receiver.borrow().clone();
-                self.of_name(view.as_deref(), authority)
+                self.of_name(gate.show(view.as_ref()), authority)
             }
         }
     }
@@ -168,7 +178,7 @@ impl Outbound {
     /// A host of a Service has no policy of its own: the client falls back to its profile.
     fn of_name(
         &self,
-        view: Option<&View>,
+        view: Option<&Arc<View>>,
         authority: &Authority,
     ) -> Result<OutboundPolicy, Status> {
         let key = &authority.service;

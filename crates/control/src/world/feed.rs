@@ -59,6 +59,8 @@ pub(crate) enum What {
     Answered(Option<String>),
     /// The cluster did not answer.
     Silent(String),
+    /// The cluster answered that it does not accept our credentials.
+    Refused,
 }
 
 /// Which cluster something comes from.
@@ -196,7 +198,7 @@ impl Cluster {
         loop {
             ticks.tick().await;
             let answer = ask(&self.client).await;
-            let silent = matches!(answer, What::Silent(_));
+            let silent = matches!(answer, What::Silent(_) | What::Refused);
             if !self.hand_over(answer).await {
                 std::future::pending::<()>().await;
             }
@@ -223,7 +225,7 @@ async fn ask(client: &kube::Client) -> What {
         Err(_elapsed) => What::Silent(format!("no answer within {} s", ASK_DEADLINE.as_secs())),
         Ok(Ok(object)) => What::Answered(object.metadata.uid),
         Ok(Err(kube::Error::Api(status))) => match status.code {
-            401 => What::Silent("the credentials are not accepted (401)".into()),
+            401 => What::Refused,
             403 | 404 => What::Answered(None),
             code => What::Silent(format!("it answers {code}: {}", status.message)),
         },

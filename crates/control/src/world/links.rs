@@ -198,7 +198,7 @@ impl Links {
         Some(LinkView {
             created: state.object.created,
             spec: state.object.spec.clone(),
-            credentials: state.credentials.clone(),
+            credentials: state.credentials_seen(&self.peers),
             gateway: state.gateway_view(),
             remote: self.remote(state, directory),
         })
@@ -320,6 +320,28 @@ impl LinkState {
                 self.next = None;
             }
         }
+    }
+
+    /// The credentials as they are written, and what the other cluster makes of them.
+    fn credentials_seen(&self, peers: &Peers) -> Credentials {
+        let peer = self.next.or(self.current).and_then(|id| peers.get(id));
+        let (Credentials::Usable, LinkSpec::Accepted(link), Some(peer)) =
+            (&self.credentials, &self.object.spec, peer)
+        else {
+            return self.credentials.clone();
+        };
+        if !peer.refuses_us() {
+            return Credentials::Usable;
+        }
+        let fault = Fault {
+            object: format!(
+                "Secret {}/{}",
+                self.object.key.namespace, link.credentials_secret
+            ),
+            field: format!("data.{}", tombolo_k8s::names::CREDENTIALS_KEY),
+            why: format!("{} does not accept its credentials (401)", peer.server),
+        };
+        Credentials::Refused(vec![fault])
     }
 
     fn follow_gateway(

@@ -10,7 +10,7 @@ use std::time::Duration;
 use kube::config::{Config, Context, KubeConfigOptions, Kubeconfig};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tombolo_core::cluster::{Change, Path};
+use tombolo_core::cluster::{Change, Path, Signal};
 use tombolo_core::selector::Selector;
 use tombolo_core::service::{Readiness, Service, ServiceKey};
 use tombolo_core::world::{ClusterUid, Export};
@@ -33,6 +33,8 @@ pub(crate) struct Peer {
     pub(crate) server: String,
     /// Whether it answers.
     pub(crate) control: Path,
+    /// Whether its API server lets us in.
+    pub(crate) entry: Entry,
     /// When it answered last.
     pub(crate) answered_at: Option<Instant>,
     /// What it is known by.
@@ -47,6 +49,15 @@ pub(crate) struct Peer {
     kubeconfig: Kubeconfig,
     selectors: Vec<Selector>,
     tasks: Tasks,
+}
+
+/// What a cluster's API server made of our credentials when it answered last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Entry {
+    /// It took them, or nothing was heard to the contrary.
+    Given,
+    /// It did not.
+    Refused,
 }
 
 /// All clusters that are listened to.
@@ -94,6 +105,7 @@ impl Peers {
         let peer = Peer {
             server: server_of(kubeconfig),
             control: Path::new(SILENCES_MAX),
+            entry: Entry::Given,
             answered_at: None,
             uid: None,
             trouble: String::new(),
@@ -157,6 +169,11 @@ impl Peers {
 }
 
 impl Peer {
+    /// Whether its API server keeps refusing our credentials; once alone may be its own trouble.
+    pub(crate) const fn refuses_us(&self) -> bool {
+        matches!(self.entry, Entry::Refused) && matches!(self.control.signal(), Signal::Down { .. })
+    }
+
     /// Whether anybody may want a Service with what `service` says of itself.
     pub(crate) fn wants(&self, service: &Service) -> bool {
         use tombolo_core::keys::{EXPORTED, FEDERATED};

@@ -10,6 +10,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tombolo_core::keys;
 
+use crate::discovery::exports::Export;
 use crate::discovery::model::{
     ADMIN_PORT, Backend, Gateway, Key, Mesh, Pod, Port, PortSet, Reach, Resolution, Role, Service,
     Slice,
@@ -87,6 +88,7 @@ pub(crate) fn service(object: &KubeService) -> Option<Service> {
         ports: ports.collect(),
         resolution: resolution(meta),
         opaque_ports: opaque_ports(meta),
+        export: meta.labels.as_ref().map_or(Export::Kept, Export::of),
         key,
     })
 }

@@ -143,6 +143,7 @@ impl Cluster {
             destination_port: free_port(),
             policy_port: free_port(),
             admin_port: admin.port(),
+            gateway_exports: tombolo_control::GatewayExports::Labelled,
         };
         self.ports = Some(Ports {
             identity: SocketAddr::new(LOCAL, args.identity_port),

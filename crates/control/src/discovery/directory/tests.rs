@@ -1,5 +1,6 @@
 use std::net::SocketAddr;
 
+use super::super::exports::Export;
 use super::super::model::{Backend, Mesh, Port, PortSet, Role, Slice};
 use super::*;
 use crate::discovery::inventory::Kind;
@@ -25,6 +26,7 @@ fn service(name: &str, ip: &str, resolution: Resolution) -> Service {
         ports: BTreeMap::from([(80, port)]),
         resolution,
         opaque_ports: None,
+        export: Export::Kept,
     }
 }
 

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::discovery::exports::Export;
 use crate::discovery::model::{Key, Port, PortSet, Reach, Resolution};
 
 fn service(app_protocol: Option<&str>, opaque: Option<&str>) -> Service {
@@ -15,6 +16,7 @@ fn service(app_protocol: Option<&str>, opaque: Option<&str>) -> Service {
         ports: BTreeMap::from([(80, port)]),
         resolution: Resolution::Local,
         opaque_ports: opaque.map(PortSet::parse),
+        export: Export::Kept,
     }
 }
 

@@ -18,6 +18,7 @@ use crate::discovery::inventory::Kind;
 use crate::discovery::model::Key;
 use crate::world::feed::{Source, What};
 use crate::world::intake::Heard;
+use crate::world::peers::Entry;
 
 impl Owner {
     pub(super) fn take_peer(&mut self, id: PeerId, what: What) {
@@ -40,6 +41,7 @@ impl Owner {
             }
             What::Answered(uid) => return self.answered(id, uid),
             What::Silent(why) => return self.silent(id, why),
+            What::Refused => return self.refused(id),
             What::Failed(why) => return self.trouble(id, why),
             What::Namespace(_) | What::Link(_) | What::Secret(_) => return,
         };
@@ -180,6 +182,7 @@ impl Owner {
             return;
         };
         peer.answered_at = Some(Instant::now());
+        peer.entry = Entry::Given;
         let change = peer.control.on(Observation::Passed);
         let uid = uid.map(|uid| ClusterUid(uid.into()));
         let learned = uid.is_some() && peer.uid != uid;
@@ -192,6 +195,17 @@ impl Owner {
     fn silent(&mut self, id: PeerId, why: String) {
         if let Some(peer) = self.parts.links.peers.get_mut(id) {
             let change = peer.control.on(Observation::Failed(why));
+            self.turned(change);
+        }
+    }
+
+    /// Credentials that let nobody in tell as little as silence; what was heard before holds.
+    fn refused(&mut self, id: PeerId) {
+        if let Some(peer) = self.parts.links.peers.get_mut(id) {
+            let entered = std::mem::replace(&mut peer.entry, Entry::Refused);
+            let why = "the credentials are not accepted (401)".to_owned();
+            let change = peer.control.on(Observation::Failed(why));
+            self.due.judge |= entered != Entry::Refused;
             self.turned(change);
         }
     }

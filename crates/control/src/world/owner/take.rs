@@ -74,11 +74,14 @@ impl Owner {
                     self.complaint = why;
                 }
             }
-            What::Silent(why) => {
-                if self.own_api.on(Observation::Failed(why.clone())) == Change::Turned {
-                    tracing::warn!(why, "the API server of this cluster is silent");
-                }
-            }
+            What::Silent(why) => self.own_api_silent(&why),
+            What::Refused => self.own_api_silent("the credentials are not accepted (401)"),
+        }
+    }
+
+    fn own_api_silent(&mut self, why: &str) {
+        if self.own_api.on(Observation::Failed(why.to_owned())) == Change::Turned {
+            tracing::warn!(why, "the API server of this cluster is silent");
         }
     }
 
