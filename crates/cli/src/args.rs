@@ -265,7 +265,7 @@ fn duration(text: &str) -> Result<Duration, String> {
     };
     let number: u64 = number
         .parse()
-        .map_err(|_| "wants a number and s or m, as in 45s".to_owned())?;
+        .map_err(|_not_a_number| "wants a number and s or m, as in 45s".to_owned())?;
     number
         .checked_mul(factor)
         .map(Duration::from_millis)

@@ -12,7 +12,7 @@ use tombolo_lab::demo::{self, Afterwards, DemoOptions, Outcome};
 use tombolo_lab::dir::LabDir;
 use tombolo_lab::lab::{Options, Progress, Status};
 use tombolo_lab::report::Way;
-use tombolo_lab::supervisor::{self, Question};
+use tombolo_lab::supervisor::{self, Ended, Question};
 
 use crate::args::{DemoArgs, LabCommand, UpArgs};
 
@@ -105,11 +105,10 @@ pub(crate) fn lab(command: LabCommand) -> Result<ExitCode> {
         }
         LabCommand::Down { dir } => {
             let dir = LabDir::open(&dir.dir)?;
-            block_on(async {
-                supervisor::ask(&dir, &Question::Down).await?;
-                supervisor::gone(&dir).await
-            })?;
-            anstream::println!("the lab has ended");
+            match block_on(supervisor::down(dir))? {
+                Ended::Now => anstream::println!("the lab has ended"),
+                Ended::Before => anstream::println!("no lab ran; what one had left is deleted"),
+            }
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -115,6 +115,28 @@ fn a_directory_without_a_lab_is_named() {
 }
 
 #[test]
+fn what_a_killed_lab_has_left_is_deleted_by_down_and_nothing_else() {
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("lab");
+    std::fs::create_dir(&dir).unwrap();
+    for name in [".tombolo-lab", "kubeconfig", "trust-anchor.key", "lock"] {
+        std::fs::write(dir.join(name), "").unwrap();
+    }
+    std::fs::write(dir.join("notes"), "mine").unwrap();
+    assert!(
+        run(&["lab", "down", "--dir", dir.to_str().unwrap()])
+            .status
+            .success()
+    );
+    let left: Vec<_> = dir
+        .read_dir()
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(left, ["notes"]);
+}
+
+#[test]
 fn a_demo_in_a_directory_of_somebody_else_touches_nothing() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("precious"), "mine").unwrap();

@@ -5,7 +5,7 @@
 mod chaos;
 mod verify;
 
-use std::io::Write as _;
+use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,13 +69,13 @@ pub async fn run(options: &DemoOptions, progress: Progress) -> Result<Outcome> {
         "--duration is too short to judge: at least {} s",
         DURATION_MIN.as_secs()
     );
-    let json = options.json.as_deref().map(writable).transpose()?;
+    options.json.as_deref().map(writable).transpose()?;
     let lab = Lab::prepare(&options.lab, Arc::clone(&progress))?;
     let listener = supervisor::listen(lab.dir())?;
     let outcome = tokio::select! {
         biased;
         ended = supervisor::serve(&lab, &listener) => ended.map(|()| Outcome::Interrupted),
-        outcome = steps(options, &lab, &progress, json) => outcome,
+        outcome = steps(options, &lab, &progress) => outcome,
     };
     let outcome = match outcome {
         Ok(outcome) => outcome,
@@ -107,17 +107,31 @@ async fn keep(lab: &Lab, listener: &UnixListener, progress: &Progress) -> Result
     supervisor::serve(lab, listener).await
 }
 
-/// The file for the results, opened before minutes are spent on them.
-fn writable(path: &Path) -> Result<std::fs::File> {
-    std::fs::File::create(path).with_context(|| format!("write the results to {}", path.display()))
+/// Whether the results can be written, found out before minutes are spent on them. What an earlier run has
+/// written stays until there is something newer.
+fn writable(path: &Path) -> Result<()> {
+    let name = || format!("write the results to {}", path.display());
+    let before = path.exists();
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .with_context(name)?;
+    if !before {
+        std::fs::remove_file(path).with_context(name)?;
+    }
+    Ok(())
 }
 
-async fn steps(
-    options: &DemoOptions,
-    lab: &Lab,
-    progress: &Progress,
-    json: Option<std::fs::File>,
-) -> Result<Outcome> {
+fn write(path: &Path, report: &Report) -> Result<()> {
+    let name = || format!("write the results to {}", path.display());
+    let mut text = serde_json::to_vec_pretty(report).with_context(name)?;
+    text.push(b'\n');
+    std::fs::write(path, text).with_context(name)
+}
+
+async fn steps(options: &DemoOptions, lab: &Lab, progress: &Progress) -> Result<Outcome> {
     let up = lab.up().await?;
     progress("");
     progress("verify: live traffic from north");
@@ -138,11 +152,8 @@ async fn steps(
     let report = Report::of(setup, &ways);
     progress("");
     report::print(&report).context("print the report")?;
-    if let Some(mut file) = json {
-        serde_json::to_writer_pretty(&mut file, &report).context("write the results")?;
-        file.write_all(b"\n")
-            .and_then(|()| file.flush())
-            .context("write the results")?;
+    if let Some(path) = &options.json {
+        write(path, &report)?;
     }
     Ok(if report.ok {
         Outcome::Held

@@ -140,6 +140,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_address_that_is_taken_is_named_with_its_holder_and_the_way_out() {
+        let listener = std::net::TcpListener::bind("127.9.9.9:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let error = taken(address).unwrap_err().to_string();
+        let holder = format!("(process {})", std::process::id());
+        for part in [&address.to_string(), &holder, "tombolo lab down"] {
+            assert!(error.contains(part), "{part}: {error}");
+        }
+        drop(listener);
+        taken(address).unwrap();
+    }
+
+    #[test]
     fn a_port_that_is_taken_is_named_with_its_holder_and_the_way_out() {
         let listener = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
         let port = listener.local_addr().unwrap().port();

@@ -296,16 +296,31 @@ pub async fn start(options: &Options, progress: &Progress) -> Result<()> {
     }
 }
 
-/// Waits until a lab that was asked to end is gone.
+/// When a lab ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// When it was asked to.
+    Now,
+    /// Long before: it was killed.
+    Before,
+}
+
+/// Ends the lab in `dir` and waits until it is gone; deletes what a killed one has left.
 ///
 /// # Errors
-/// It is still there.
-pub async fn gone(dir: &LabDir) -> Result<()> {
+/// It does not end, or a file cannot be deleted.
+pub async fn down(dir: LabDir) -> Result<Ended> {
+    // Whoever can lock the directory knows that no lab runs in it.
+    if let Ok(lock) = dir.lock() {
+        dir.remove(lock)?;
+        return Ok(Ended::Before);
+    }
+    ask(&dir, &Question::Down).await?;
     let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
     while dir.path().join("lock").exists() {
         let late = tokio::time::Instant::now() > deadline;
         anyhow::ensure!(!late, "the lab in {} does not end", dir.path().display());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    Ok(())
+    Ok(Ended::Now)
 }
