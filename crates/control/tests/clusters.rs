@@ -119,6 +119,33 @@ async fn a_settled_world_is_not_written_to() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_status_is_written_for_many_services_at_once() {
+    const SERVICES: u64 = 40;
+    let (mesh, mut west, east) = two().await;
+    for n in 0..SERVICES {
+        let service = objects::service(NS, &format!("s{n}"), objects::FLAT);
+        east.create(service).await;
+    }
+    west.link("east", &east, None).await;
+    let number = |version: String| version.parse::<u64>().unwrap();
+    let before = number(west.settled_version().await);
+    west.control(&mesh).await;
+    west.eventually("all are in the status", async |c: &Cluster| {
+        let link = c.get("Link", "tombolo", "east").await?;
+        let entries = link["status"]["mirrorServices"].as_array()?.len();
+        (entries as u64 == SERVICES).then_some(())
+    })
+    .await;
+    let writes = number(west.settled_version().await) - before;
+    assert!(
+        (SERVICES..SERVICES + SERVICES / 4).contains(&writes),
+        "{writes} writes for {SERVICES} mirrors and one status"
+    );
+    west.stop().await;
+    east.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_belongs_to_a_user_is_never_touched() {
     let (mesh, mut west, east) = two().await;
     let mine = objects::service(NS, "api-east", ("owner", "me"));
