@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod clusters {
     pub(crate) mod cluster;
+    mod exports;
     pub(crate) mod gateway;
     pub(crate) mod objects;
     pub(crate) mod proxy;

@@ -20,8 +20,10 @@ use tombolo_wire::proxy_api::inbound::{PortSpec, Server};
 use tombolo_wire::proxy_api::net::TcpAddress;
 use tombolo_wire::proxy_api::outbound::outbound_policies_client::OutboundPoliciesClient;
 use tombolo_wire::proxy_api::outbound::{OutboundPolicy, TrafficSpec, traffic_spec};
-use tonic::Status;
+use tombolo_wire::purpose;
+use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status, Streaming};
 
 use super::cluster::{Cluster, Ports};
 
@@ -32,6 +34,8 @@ pub(crate) struct Proxy {
     destination: DestinationClient<Channel>,
     inbound: InboundServerPoliciesClient<Channel>,
     outbound: OutboundPoliciesClient<Channel>,
+    /// On whose behalf it says that it asks.
+    pub(crate) purpose: Option<&'static str>,
 }
 
 impl Proxy {
@@ -49,6 +53,7 @@ impl Proxy {
             destination: DestinationClient::new(channel(destination, tls).await.unwrap()),
             inbound: InboundServerPoliciesClient::new(policy.clone()),
             outbound: OutboundPoliciesClient::new(policy),
+            purpose: None,
         }
     }
 
@@ -114,13 +119,23 @@ impl Proxy {
         false
     }
 
-    async fn get(&self, name: &str) -> Result<tonic::Streaming<Update>, Status> {
-        let answer = self.destination.clone().get(request(name)).await?;
-        Ok(answer.into_inner())
+    pub(crate) async fn get(&self, name: &str) -> Result<Streaming<Update>, Status> {
+        let request = self.on_behalf(request(name));
+        Ok(self.destination.clone().get(request).await?.into_inner())
+    }
+
+    fn on_behalf<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        if let Some(value) = self.purpose {
+            let value = MetadataValue::from_static(value);
+            request.metadata_mut().insert(purpose::KEY, value);
+        }
+        request
     }
 
     pub(crate) async fn profile(&self, name: &str) -> Result<DestinationProfile, Status> {
-        first_profile(self.destination.clone(), name).await
+        let request = self.on_behalf(request(name));
+        first_profile(self.destination.clone(), request).await
     }
 
     pub(crate) async fn anonymous_profile(
@@ -129,7 +144,7 @@ impl Proxy {
     ) -> anyhow::Result<DestinationProfile> {
         let tls = ClientTls::anonymous(anchors(cluster), &[b"h2"]);
         let channel = channel(cluster.ports.unwrap().destination, tls).await?;
-        Ok(first_profile(DestinationClient::new(channel), name).await?)
+        Ok(first_profile(DestinationClient::new(channel), Request::new(request(name))).await?)
     }
 
     pub(crate) async fn outbound(&self, address: &str) -> Result<OutboundPolicy, Status> {
@@ -138,10 +153,20 @@ impl Proxy {
             ip: Some(IpAddr::into(address.ip())),
             port: address.port().into(),
         };
-        let spec = TrafficSpec {
+        self.first_policy(traffic_spec::Target::Addr(target)).await
+    }
+
+    /// The policy for a name.
+    pub(crate) async fn policy(&self, name: &str) -> Result<OutboundPolicy, Status> {
+        let target = traffic_spec::Target::Authority(name.to_owned());
+        self.first_policy(target).await
+    }
+
+    async fn first_policy(&self, target: traffic_spec::Target) -> Result<OutboundPolicy, Status> {
+        let spec = self.on_behalf(TrafficSpec {
             source_workload: "{}".to_owned(),
-            target: Some(traffic_spec::Target::Addr(target)),
-        };
+            target: Some(target),
+        });
         let mut stream = self.outbound.clone().watch(spec).await?.into_inner();
         stream
             .message()
@@ -170,13 +195,25 @@ fn request(name: &str) -> GetDestination {
 
 async fn first_profile(
     mut client: DestinationClient<Channel>,
-    name: &str,
+    request: Request<GetDestination>,
 ) -> Result<DestinationProfile, Status> {
-    let mut stream = client.get_profile(request(name)).await?.into_inner();
+    let mut stream = client.get_profile(request).await?.into_inner();
     stream
         .message()
         .await?
         .ok_or_else(|| Status::unknown("no answer"))
+}
+
+/// The next message of a stream: `address cluster` of every endpoint, or `absent`, or `none`.
+pub(crate) async fn shown(stream: &mut Streaming<Update>) -> String {
+    let next = tokio::time::timeout(PATIENCE, stream.message()).await;
+    let update = next.expect("something is said in time").unwrap().unwrap();
+    if let Some(update::Update::NoEndpoints(said)) = &update.update {
+        return if said.exists { "none" } else { "absent" }.to_owned();
+    }
+    let mut pool = BTreeMap::new();
+    absorb(&mut pool, update);
+    pool.into_values().collect::<Vec<_>>().join(", ")
 }
 
 fn absorb(pool: &mut BTreeMap<SocketAddr, String>, update: Update) {
