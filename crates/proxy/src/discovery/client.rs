@@ -7,26 +7,15 @@ use tombolo_wire::proxy_api::inbound::inbound_server_policies_client::InboundSer
 use tombolo_wire::proxy_api::inbound::{PortSpec, Server};
 use tombolo_wire::proxy_api::outbound::outbound_policies_client::OutboundPoliciesClient;
 use tombolo_wire::proxy_api::outbound::{OutboundPolicy, TrafficSpec, traffic_spec};
+use tombolo_wire::purpose::{self, Purpose};
 use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
 use tonic::{Request, Status, Streaming};
 
 use super::Wanted;
 
-/// Beside a lookup, says that it is made on behalf of another cluster, which may only reach what is
-/// exported. Control planes that do not know it ignore it.
-const PURPOSE_KEY: &str = "tombolo-purpose";
 /// The largest message that is accepted: a set of endpoints of a large service.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
-
-/// On whose behalf a destination is looked up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Purpose {
-    /// This pod's application.
-    Own,
-    /// A peer that came to this gateway.
-    Gateway,
-}
 
 /// The clients, and what they tell about this pod.
 #[derive(Clone, Debug)]
@@ -60,16 +49,12 @@ impl Clients {
         name: &str,
         purpose: Purpose,
     ) -> Result<Streaming<Update>, Status> {
-        let mut request = Request::new(GetDestination {
+        let wanted = GetDestination {
             scheme: "k8s".to_owned(),
             path: name.to_owned(),
             context_token: self.context.to_string(),
-        });
-        if purpose == Purpose::Gateway {
-            request
-                .metadata_mut()
-                .insert(PURPOSE_KEY, MetadataValue::from_static("gateway"));
-        }
+        };
+        let request = on_behalf(purpose, wanted);
         Ok(self.destination.clone().get(request).await?.into_inner())
     }
 
@@ -77,16 +62,16 @@ impl Clients {
         &self,
         wanted: &Wanted,
     ) -> Result<Streaming<OutboundPolicy>, Status> {
-        let target = match wanted {
-            Wanted::Addr(addr) => traffic_spec::Target::Addr((*addr).into()),
-            Wanted::Authority(name) | Wanted::Gateway(name) => {
-                traffic_spec::Target::Authority(name.to_string())
-            }
+        let (target, purpose) = match wanted {
+            Wanted::Addr(addr) => (traffic_spec::Target::Addr((*addr).into()), Purpose::Own),
+            Wanted::Authority(name) => (by_name(name), Purpose::Own),
+            Wanted::Gateway(name) => (by_name(name), Purpose::Gateway),
         };
-        let request = TrafficSpec {
+        let spec = TrafficSpec {
             source_workload: self.workload.to_string(),
             target: Some(target),
         };
+        let request = on_behalf(purpose, spec);
         Ok(self.outbound.clone().watch(request).await?.into_inner())
     }
 
@@ -97,4 +82,17 @@ impl Clients {
         };
         Ok(self.inbound.clone().watch_port(request).await?.into_inner())
     }
+}
+
+fn by_name(name: &str) -> traffic_spec::Target {
+    traffic_spec::Target::Authority(name.to_owned())
+}
+
+fn on_behalf<T>(purpose: Purpose, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    if let Some(value) = purpose.value() {
+        let value = MetadataValue::from_static(value);
+        request.metadata_mut().insert(purpose::KEY, value);
+    }
+    request
 }

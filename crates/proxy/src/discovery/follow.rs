@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 use tombolo_shell::task::Tasks;
+use tombolo_wire::purpose::Purpose;
 use tonic::{Code, Status};
 
-use super::client::{Clients, Purpose};
+use super::client::Clients;
 use super::translate::{Roll, Target, target};
 use super::{Found, Wanted};
 use crate::control;
