@@ -21,7 +21,6 @@ use crate::endpoint::Destination;
 pub use cluster::{ClusterReport, Outcome};
 pub use replay::Replay;
 pub use reply::Reply;
-pub use respond::{PROXY_ERROR, UNSENT};
 
 use balancer::Balancers;
 use forward::{Admitted, forward};

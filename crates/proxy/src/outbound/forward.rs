@@ -14,10 +14,11 @@ use super::cluster::Outcome;
 use super::path::{Path, PathKind};
 use super::pick::{Attempts, Picked, pick};
 use super::replay::Replay;
-use super::respond::{Failure, Lost, PROXY_ERROR, UNSENT};
+use super::respond::{Failure, Lost};
 use super::shared::Shared;
-use super::template::{ORIG_PROTO, Template, Unsupported};
+use super::template::{Template, Unsupported};
 use crate::body::Body;
+use crate::respond::{ORIG_PROTO, PROXY_ERROR, PROXY_UNSENT};
 
 /// A request under way.
 struct Flight<'a> {
@@ -150,7 +151,7 @@ impl Flight<'_> {
             return Judged::Answer(response);
         }
         path.sick(self.shared.ms(Instant::now()));
-        let progress = if response.headers().contains_key(UNSENT) {
+        let progress = if response.headers().contains_key(PROXY_UNSENT) {
             Progress::Unsent
         } else {
             Progress::Sent
@@ -213,7 +214,7 @@ impl Flight<'_> {
     fn answer(&self, mut response: Response<Body>) -> Response<Body> {
         let headers = response.headers_mut();
         headers.remove(ORIG_PROTO);
-        headers.remove(UNSENT);
+        headers.remove(PROXY_UNSENT);
         if self.template.version < Version::HTTP_2 {
             *response.version_mut() = Version::HTTP_11;
         }

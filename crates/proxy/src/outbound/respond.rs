@@ -8,11 +8,8 @@ use http::{HeaderValue, Response, StatusCode};
 use tombolo_core::rescue::Refusal;
 
 use crate::body::Body;
+use crate::respond::PROXY_ERROR;
 
-/// Says, on a response that a proxy made, why.
-pub const PROXY_ERROR: HeaderName = HeaderName::from_static("l5d-proxy-error");
-/// Says, on a response that a peer proxy made, that its application got no byte of the request.
-pub const UNSENT: HeaderName = HeaderName::from_static("l5d-proxy-unsent");
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 

@@ -7,9 +7,8 @@ use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version, request};
 use tombolo_core::rescue::Kind;
 
 use crate::body::Body;
+use crate::respond::ORIG_PROTO;
 
-/// The client's protocol, for the peer's proxy.
-pub(super) const ORIG_PROTO: HeaderName = HeaderName::from_static("l5d-orig-proto");
 /// The service that the client asked for.
 const DST_CANONICAL: HeaderName = HeaderName::from_static("l5d-dst-canonical");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
