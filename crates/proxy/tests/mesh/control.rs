@@ -37,6 +37,7 @@ use tombolo_wire::proxy_api::outbound::{
     Backend, HttpRoute, OutboundPolicy, ProxyProtocol, TrafficSpec, backend, http_route,
     proxy_protocol, traffic_spec,
 };
+use tombolo_wire::purpose::{self, Purpose};
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
@@ -62,6 +63,8 @@ pub(crate) struct Knowledge {
     pub(crate) services: BTreeMap<SocketAddr, String>,
     /// Endpoints by name.
     pub(crate) endpoints: BTreeMap<String, Vec<Served>>,
+    /// Names that no gateway is told of.
+    pub(crate) kept: BTreeSet<String>,
     /// Addresses that are no service's: served by themselves.
     pub(crate) forwards: BTreeSet<SocketAddr>,
     /// Ports that nobody may reach.
@@ -172,10 +175,13 @@ impl Destination for Control {
         &self,
         request: Request<GetDestination>,
     ) -> Result<Response<Self::GetStream>, Status> {
+        let purpose = request.metadata().get(purpose::KEY);
+        let purpose = Purpose::parse(purpose.map(|value| value.as_bytes())).unwrap();
         let name = request.into_inner().path;
         let mut before: Vec<Served> = Vec::new();
         let updates = WatchStream::new(self.knowledge.subscribe()).flat_map(move |known| {
-            let updates = match known.endpoints.get(&name) {
+            let hidden = purpose == Purpose::Gateway && known.kept.contains(&name);
+            let updates = match known.endpoints.get(&name).filter(|_| !hidden) {
                 None => vec![update::Update::NoEndpoints(NoEndpoints { exists: false })],
                 Some(now) => {
                     let gone = before.iter().filter(|served| !now.contains(served));

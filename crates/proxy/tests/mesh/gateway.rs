@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::client::{self, DEADLINE};
 use crate::control::{NAME, Served};
 use crate::peer::{self, Peer};
-use crate::world::{DAY, Proxy, World, identity};
+use crate::world::{DAY, Proxy, World, eventually, identity};
 
 const SUFFIXES: (&str, &str) = (
     "LINKERD2_PROXY_INBOUND_GATEWAY_SUFFIXES",
@@ -118,6 +118,44 @@ async fn gateway_refuses_what_is_not_its_business() {
         )
         .await;
     assert_eq!(answer.status, 508, "{answer:?}");
+}
+
+#[tokio::test]
+async fn gateway_serves_a_name_as_long_as_its_owner_exports_it() {
+    let world = World::new(DAY);
+    let _app = App::start(world.addr(10, 8080));
+    let server = world.proxy("analytics", 10).await;
+    let gateway = gateway(&world).await;
+    let (local, name) = (world.addr(200, 8080), format!("{SERVICE}:8080"));
+    world.control.change(|known| {
+        known.services.insert(local, name.clone());
+        known
+            .endpoints
+            .insert(name.clone(), vec![server.serves(8080)]);
+        known.kept.insert(name.clone());
+    });
+    let mut node = world.proxy("node", 4).await;
+    node.listen(&[local]).await;
+    let stream = peer::connect(&world, "node", &gateway).await;
+    let peer = Peer::start(stream, &TransportHeader::http2(SERVICE, 8080)).await;
+
+    let refused = peer.get("/").await;
+    assert_eq!(refused.status, 404, "{refused:?}");
+    let why = format!("{name} does not exist here or is not exported");
+    assert_eq!(refused.header("l5d-proxy-error"), why);
+    assert_eq!(refused.header("l5d-proxy-unsent"), "true");
+    assert_eq!(client::get(local, "/").await.status, 200);
+
+    world.control.change(|known| known.kept.clear());
+    eventually("it is exported", async || peer.get("/").await.status == 200).await;
+    world.control.change(|known| {
+        known.kept.insert(name.clone());
+    });
+    eventually("it is not any more", async || {
+        peer.get("/").await.status == 404
+    })
+    .await;
+    assert_eq!(client::get(local, "/").await.status, 200);
 }
 
 #[tokio::test]
