@@ -10,6 +10,7 @@ mod app;
 mod client;
 mod control;
 mod drain;
+mod endless;
 mod gateway;
 mod life;
 mod mesh;
