@@ -124,6 +124,9 @@ impl Applications {
 impl Application {
     /// Sends one request and brings back one response; never fails.
     pub(super) async fn call(&self, mut request: Request<Body>) -> Response<Body> {
+        if request.version() < Version::HTTP_2 {
+            restore::drop_hop_headers(request.headers_mut());
+        }
         let original = restore::original(request.headers_mut());
         let result = match &original {
             Some(original) => {
@@ -131,10 +134,7 @@ impl Application {
                 self.call_http1(request).await.map(restore::from_http1)
             }
             None if request.version() == Version::HTTP_2 => self.call_http2(request).await,
-            None => {
-                restore::drop_hop_headers(request.headers_mut());
-                self.call_http1(request).await.map(restore::from_http1)
-            }
+            None => self.call_http1(request).await.map(restore::from_http1),
         };
         match result {
             Ok(response) => {

@@ -30,6 +30,9 @@ const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 /// A response's headers, in bytes.
 const HEADER_LIST_MAX: u32 = 64 * 1024;
+/// Bytes of a frame. HPACK can write 64 KiB of headers in four times as many bytes, and what takes more
+/// than six frames ends the connection of all.
+const FRAME_MAX: u32 = 64 * 1024;
 
 /// A connection that has answered its first question.
 pub(super) struct Established {
@@ -198,7 +201,8 @@ async fn establish(
         .enable_push(false)
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_header_list_size(HEADER_LIST_MAX);
+        .max_header_list_size(HEADER_LIST_MAX)
+        .max_frame_size(FRAME_MAX);
     let counted = Counted::new(io, meter.clone());
     let unusable = |error: h2::Error| {
         tracing::debug!(peer = %target.addr, %error, "no HTTP/2 with the peer");

@@ -65,9 +65,11 @@ impl Template {
             let host = headers.remove(header::HOST);
             authority = authority.or_else(|| Authority::try_from(host?.as_bytes()).ok());
             headers.insert(ORIG_PROTO, HeaderValue::from_static(proto));
-        } else if authority.is_none() {
+        } else {
+            // Beside an authority it would tell the application of another service.
             let host = headers.remove(header::HOST);
-            authority = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
+            authority =
+                authority.or_else(|| host.and_then(|h| Authority::try_from(h.as_bytes()).ok()));
         }
         headers.remove(header::EXPECT);
         let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
@@ -125,12 +127,13 @@ impl Template {
 
 /// Removes what concerns only the connection on which it came (RFC 9110, 7.6.1).
 pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    for value in headers
-        .remove(header::CONNECTION)
+    let lines: Vec<HeaderValue> = headers
+        .get_all(header::CONNECTION)
         .iter()
-        .filter_map(|value| value.to_str().ok())
-    {
-        for name in value.split(',').map(str::trim) {
+        .cloned()
+        .collect();
+    for line in lines.iter().filter_map(|value| value.to_str().ok()) {
+        for name in line.split(',').map(str::trim) {
             headers.remove(name);
         }
     }
@@ -144,10 +147,9 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     ] {
         headers.remove(name);
     }
-    if headers
-        .get(header::TE)
-        .is_some_and(|te| te.as_bytes() != b"trailers")
-    {
+    // The peer resets a stream for any other, and after a thousand of those the whole connection.
+    let other = |te: &HeaderValue| te.as_bytes() != b"trailers";
+    if headers.get_all(header::TE).iter().any(other) {
         headers.remove(header::TE);
     }
 }
@@ -229,6 +231,32 @@ mod tests {
         assert_eq!(sent.method(), Method::POST);
         assert_eq!(sent.headers()["te"], "trailers");
         assert!(!sent.headers().contains_key("l5d-orig-proto"));
+    }
+
+    #[test]
+    fn nothing_goes_out_for_which_a_peer_would_end_the_stream() {
+        let request = Request::get("/")
+            .header("host", "a")
+            .header("connection", "x-one")
+            .header("connection", "x-two")
+            .header("x-one", "1")
+            .header("x-two", "2")
+            .header("te", "trailers")
+            .header("te", "gzip");
+        let sent = sent(&template(request.body(()).unwrap()), None);
+        for gone in ["x-one", "x-two", "te"] {
+            assert!(!sent.headers().contains_key(gone), "{gone}");
+        }
+    }
+
+    #[test]
+    fn http2_client_cannot_name_another_service_beside_its_authority() {
+        let request = Request::get("http://a/x")
+            .version(Version::HTTP_2)
+            .header("host", "admin");
+        let sent = sent(&template(request.body(()).unwrap()), None);
+        assert_eq!(sent.uri().authority().unwrap(), "a");
+        assert!(!sent.headers().contains_key("host"));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use h2::server::{Connection, SendResponse};
 use h2::{Reason, RecvStream, SendStream};
+use http::header::CONTENT_LENGTH;
 use http_body::Body as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tombolo_shell::drain::Drain;
@@ -22,6 +23,9 @@ const STREAMS_MAX: u32 = 4096;
 const STREAM_WINDOW_BYTES: u32 = 64 * 1024 - 1;
 /// Bytes that all bodies of a connection may have under way.
 const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+/// Bytes of a frame. HPACK can write a head in four times as many bytes, and one that takes more than six
+/// frames ends the connection, which many clients of a peer share.
+const FRAME_BYTES_MAX: u32 = 64 * 1024;
 /// Bytes of responses that wait for the socket, per stream.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// How long the peer may take for its preface.
@@ -41,6 +45,7 @@ where
         .initial_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_header_list_size(HEAD_BYTES_MAX as u32)
+        .max_frame_size(FRAME_BYTES_MAX)
         .max_send_buffer_size(SEND_BUFFER_BYTES)
         .handshake::<_, Bytes>(io);
     let connection = match tokio::time::timeout(PREFACE_DEADLINE, handshake).await {
@@ -144,6 +149,16 @@ async fn answer<H: Handler>(
     request: http::Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
 ) {
+    // Only the first was compared with the body; in HTTP/1.1 the application might believe another.
+    if request
+        .headers()
+        .get_all(CONTENT_LENGTH)
+        .iter()
+        .nth(1)
+        .is_some()
+    {
+        return respond.send_reset(Reason::PROTOCOL_ERROR);
+    }
     let response = {
         let mut handling = std::pin::pin!(handler.handle(request.map(Body::from)));
         let either = poll_fn(|cx| match handling.as_mut().poll(cx) {

@@ -96,9 +96,16 @@ impl Peer {
 
     /// Sends a request and leaves it under way.
     pub(crate) async fn begin(&self, path: &str) -> h2::client::ResponseFuture {
+        self.begin_with(request(path)).await
+    }
+
+    pub(crate) async fn begin_with(
+        &self,
+        request: http::request::Builder,
+    ) -> h2::client::ResponseFuture {
         let mut sender = self.sender.clone().ready().await.unwrap();
         sender
-            .send_request(request(path).body(()).unwrap(), true)
+            .send_request(request.body(()).unwrap(), true)
             .unwrap()
             .0
     }

@@ -268,3 +268,46 @@ async fn pings_are_answered_however_slow_the_application_is() {
     app.gate.add_permits(1);
     assert_eq!(waiting.await.unwrap().status(), 200);
 }
+
+#[tokio::test]
+async fn head_that_grows_on_the_way_does_not_end_the_requests_of_others() {
+    let world = World::new(DAY);
+    let app = App::start(world.addr(10, 8080));
+    let server = world.proxy("web", 10).await;
+    let service = world.addr(200, 8080);
+    world.service(service, "web.shop.svc.cluster.local:8080", &[&server]);
+    let mut node = world.proxy("node", 4).await;
+    node.listen(&[service]).await;
+    let mut other = client::Http1::connect(service).await;
+    let mut post = client::request("/wait");
+    *post.method_mut() = http::Method::POST;
+    let waiting = tokio::spawn(async move { other.try_send(post).await });
+    eventually("it waits", async || app.seen.load(Ordering::SeqCst) == 1).await;
+    // Each takes 19 bits in HPACK.
+    let mut request = client::request("/");
+    let large = "\\".repeat(60_000).parse().unwrap();
+    request.headers_mut().insert("x-large", large);
+    let answer = client::Http1::connect(service)
+        .await
+        .try_send(request)
+        .await;
+    assert_eq!(answer.unwrap().status, 200);
+    app.gate.add_permits(1);
+    assert_eq!(waiting.await.unwrap().unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn request_of_two_lengths_does_not_reach_the_application() {
+    let world = World::new(DAY);
+    let app = App::start(world.addr(10, 8080));
+    let server = world.proxy("web", 10).await;
+    let stream = peer::connect(&world, "node", &server).await;
+    let peer = Peer::start(stream, &TransportHeader::http2("", 8080)).await;
+    let request = peer::request("/")
+        .header("content-length", "0")
+        .header("content-length", "50");
+    let error = peer.begin_with(request).await.await.unwrap_err();
+    assert_eq!(error.reason(), Some(h2::Reason::PROTOCOL_ERROR));
+    assert_eq!(app.seen.load(Ordering::SeqCst), 0);
+    assert_eq!(peer.get("/").await.status, 200, "others are served");
+}

@@ -50,8 +50,8 @@ pub(super) fn to_http1(request: &mut Request<crate::body::Body>, original: &Orig
     // client's proxy makes what it needs of the response.
     *request.version_mut() = Version::HTTP_11;
     debug_assert!(original.version <= Version::HTTP_11);
-    if !request.headers().contains_key(HOST)
-        && let Some(authority) = request.uri().authority()
+    // What was routed by is what the application sees: a `host` beside the authority counts nothing.
+    if let Some(authority) = request.uri().authority()
         && let Ok(host) = HeaderValue::from_str(authority.as_str())
     {
         request.headers_mut().insert(HOST, host);
@@ -87,12 +87,16 @@ pub(super) fn from_http1<B>(mut response: Response<B>) -> Response<B> {
     response
 }
 
-/// Takes off what concerned one HTTP/1.1 connection only.
+/// Takes off what concerned one HTTP/1.1 connection only. What proxies say is nobody's to take off.
 pub(super) fn drop_hop_headers(headers: &mut HeaderMap) {
-    if let Some(connection) = headers.remove(CONNECTION) {
-        let named = connection.to_str().unwrap_or_default().split(',');
+    let lines: Vec<HeaderValue> = headers.get_all(CONNECTION).iter().cloned().collect();
+    headers.remove(CONNECTION);
+    for line in &lines {
+        let named = line.to_str().unwrap_or_default().split(',');
         for name in named.filter_map(|name| name.trim().parse::<HeaderName>().ok()) {
-            headers.remove(name);
+            if !name.as_str().starts_with("l5d-") {
+                headers.remove(name);
+            }
         }
     }
     for name in [
@@ -146,6 +150,37 @@ mod tests {
         assert!(!request.headers().contains_key(ORIG_PROTO));
         let request = restored("HTTP/1.1; absolute-form", "http://web.shop:8080/a");
         assert_eq!(request.uri(), "http://web.shop:8080/a");
+    }
+
+    #[test]
+    fn authority_wins_over_a_host_header_beside_it() {
+        let mut request = Request::get("http://web.shop:8080/a")
+            .version(Version::HTTP_2)
+            .header(ORIG_PROTO, "HTTP/1.1")
+            .header(HOST, "admin.shop")
+            .body(Body::Empty)
+            .unwrap();
+        let original = original(request.headers_mut()).unwrap();
+        to_http1(&mut request, &original);
+        let hosts: Vec<_> = request.headers().get_all(HOST).iter().collect();
+        assert_eq!(hosts, ["web.shop:8080"]);
+    }
+
+    #[test]
+    fn connection_header_takes_off_what_it_names_but_nothing_of_ours() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "x-one, l5d-client-id"),
+            ("connection", "x-two"),
+            ("x-one", "1"),
+            ("x-two", "2"),
+            ("l5d-client-id", "node.mesh"),
+        ] {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        drop_hop_headers(&mut headers);
+        let names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(names, ["l5d-client-id"]);
     }
 
     #[test]
