@@ -230,6 +230,17 @@ impl StatusError {
         Self::new(413, "RequestEntityTooLarge", message)
     }
 
+    /// 429: more is being answered than there is room for.
+    pub fn too_many() -> Self {
+        let mut error = Self::new(
+            429,
+            "TooManyRequests",
+            "Too many requests, please try again later.",
+        );
+        error.retry_after = Some(1);
+        error
+    }
+
     /// 415: a body or patch type that is not spoken here.
     pub fn unsupported_media_type(message: impl Into<String>) -> Self {
         Self::new(415, "UnsupportedMediaType", message)

@@ -76,10 +76,13 @@ where
         let (parts, body) = request.into_parts();
         Box::pin(async move {
             let response = match access::admit(server, certificate.as_deref(), parts) {
-                Ok(call) => match body::read(body, call.wants_body()).await {
-                    Ok(bytes) => call.answer(bytes).await,
-                    Err(error) => respond::status(&error),
-                },
+                Ok(call) => {
+                    let server = Arc::clone(&call.server);
+                    match body::read(body, call.wants_body(), &server.bodies).await {
+                        Ok((bytes, _share)) => call.answer(bytes).await,
+                        Err(error) => respond::status(&error),
+                    }
+                }
                 Err(error) => respond::status(&error),
             };
             Ok(response)

@@ -2,12 +2,18 @@
 //!
 //! Must not know what requests mean. Ends in good order when asked: no new requests, running ones finish.
 
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
@@ -15,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tombolo_shell::net;
 use tombolo_shell::task::Tasks;
 
-use crate::http::{ApiServer, ApiService};
+use crate::http::{ApiServer, ApiService, Body};
 use crate::tls::ServerTls;
 
 const CONNECTIONS_MAX: usize = 4096;
@@ -23,6 +29,8 @@ const STREAMS_MAX: u32 = 1000;
 const HEADERS_MAX: usize = 100;
 const HEADER_BYTES_MAX: u32 = 64 * 1024;
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
+/// From the handshake on: neither a half preface nor an HTTP/2 connection without requests ends by itself.
+const FIRST_REQUEST_DEADLINE: Duration = Duration::from_secs(30);
 /// Also for the next request on an idle connection: longer than clients keep those, or they would meet in the middle.
 const HEADER_DEADLINE: Duration = Duration::from_secs(120);
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
@@ -106,16 +114,42 @@ impl Connection {
         let stream = tokio::time::timeout(HANDSHAKE_DEADLINE, handshake).await??;
         let user = self.tls.user(stream.get_ref().1.peer_certificates());
         let service = TowerToHyperService::new(ApiService::new(self.server, user));
-        let builder = builder();
-        let connection = builder.serve_connection(TokioIo::new(stream), service);
-        let mut connection = std::pin::pin!(connection);
-        tokio::select! {
-            biased;
-            ended = connection.as_mut() => return ended,
-            () = self.stop.cancelled() => connection.as_mut().graceful_shutdown(),
-        }
-        connection.await
+        drive(stream, service, &self.stop).await
     }
+}
+
+/// Serves one byte stream. Whoever does not ask anything does not keep his place.
+async fn drive<IO, S>(
+    io: IO,
+    service: S,
+    stop: &CancellationToken,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    let asked = AtomicBool::new(false);
+    let noted = service_fn(|request| {
+        asked.store(true, Ordering::Relaxed);
+        service.call(request)
+    });
+    let silence = async {
+        tokio::time::sleep(FIRST_REQUEST_DEADLINE).await;
+        if asked.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    };
+    let builder = builder();
+    let connection = builder.serve_connection(TokioIo::new(io), noted);
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        biased;
+        ended = connection.as_mut() => return ended,
+        () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
+        () = silence => return Err("no request came in time".into()),
+    }
+    connection.await
 }
 
 fn builder() -> auto::Builder<TokioExecutor> {
@@ -134,4 +168,26 @@ fn builder() -> auto::Builder<TokioExecutor> {
         .max_header_list_size(HEADER_BYTES_MAX)
         .max_concurrent_streams(STREAMS_MAX);
     builder
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn connection_that_asks_nothing_does_not_last() {
+        for said in [&b""[..], b"PRI * HT", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
+            let (mut client, server) = tokio::io::duplex(1024);
+            client.write_all(said).await.unwrap();
+            let service = service_fn(|_request| async {
+                Ok::<_, Infallible>(Response::new(Body::whole("")))
+            });
+            let stop = CancellationToken::new();
+            let served = drive(server, service, &stop);
+            let ended = tokio::time::timeout(Duration::from_secs(300), served).await;
+            assert!(ended.is_ok(), "{said:?}");
+        }
+    }
 }

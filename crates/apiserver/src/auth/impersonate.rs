@@ -7,6 +7,7 @@ use http::HeaderMap;
 use super::{AUTHENTICATED, User, split_account};
 use crate::rbac::Attributes;
 
+const PREFIX: &str = "impersonate-";
 const USER: &str = "impersonate-user";
 const GROUP: &str = "impersonate-group";
 const UID: &str = "impersonate-uid";
@@ -24,8 +25,15 @@ pub struct Impersonation {
 /// What the headers ask for; nothing if they ask for nothing.
 ///
 /// # Errors
-/// When they ask for groups, a uid or extra without a user.
+/// When they ask for groups, a uid or extra without a user, or for anything that cannot be read: whoever means to
+/// be somebody else must not be taken for himself, nor lose a group on the way.
 pub fn requested(headers: &HeaderMap) -> Result<Option<Impersonation>, &'static str> {
+    let unreadable = headers
+        .iter()
+        .any(|(name, value)| name.as_str().starts_with(PREFIX) && value.to_str().is_err());
+    if unreadable {
+        return Err("impersonation headers must be printable ASCII");
+    }
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let groups: Vec<&str> = headers
         .get_all(GROUP)

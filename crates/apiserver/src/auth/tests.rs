@@ -173,3 +173,12 @@ fn impersonation_needs_a_right_for_each_thing_it_claims() {
     assert_eq!(requested(&HeaderMap::new()), Ok(None));
     assert!(requested(&headers(&[("impersonate-group", "dev")])).is_err());
 }
+
+#[test]
+fn whom_nobody_can_read_is_not_taken_for_the_one_who_asks() {
+    for name in ["impersonate-user", "impersonate-group"] {
+        let mut asked = headers(&[("impersonate-user", "jane")]);
+        asked.insert(name, HeaderValue::from_bytes(b"jos\xc3\xa9").unwrap());
+        assert!(requested(&asked).is_err(), "{name}");
+    }
+}

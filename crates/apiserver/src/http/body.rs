@@ -9,6 +9,7 @@ use futures_util::Stream;
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::Value;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::protobuf;
 use crate::error::StatusError;
@@ -17,6 +18,9 @@ use crate::error::StatusError;
 const REQUEST_MAX: usize = 3 * 1024 * 1024;
 /// A body that takes longer to arrive is given up.
 const READ_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Bodies that are being read or answered, together, in KiB.
+pub(super) const ROOM_KIB: usize = 256 * 1024;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -98,18 +102,31 @@ pub(super) enum Wants {
     Nothing,
 }
 
-/// The request's body, if the request needs one, up to the bound and within the deadline.
-pub(super) async fn read<B>(body: B, wants: Wants) -> Result<Bytes, StatusError>
+/// The request's body, if the request needs one, up to the bound and within the deadline, and its share of the room
+/// for bodies: taken before the first byte, as much as the body says that it has, else as much as any may have.
+pub(super) async fn read<B>(
+    body: B,
+    wants: Wants,
+    room: &Semaphore,
+) -> Result<(Bytes, Option<SemaphorePermit<'_>>), StatusError>
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
     if wants == Wants::Nothing {
-        return Ok(Bytes::new());
+        return Ok((Bytes::new(), None));
     }
+    let most = body
+        .size_hint()
+        .upper()
+        .and_then(|upper| usize::try_from(upper).ok());
+    let kib = most.unwrap_or(REQUEST_MAX).min(REQUEST_MAX).div_ceil(1024);
+    let share = room
+        .try_acquire_many(u32::try_from(kib).unwrap_or(u32::MAX))
+        .map_err(|_full| StatusError::too_many())?;
     let whole = Limited::new(body, REQUEST_MAX).collect();
     match tokio::time::timeout(READ_DEADLINE, whole).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Ok(collected)) => Ok((collected.to_bytes(), Some(share))),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(StatusError::too_large(format!(
             "Request entity too large: limit is {REQUEST_MAX}"
         ))),

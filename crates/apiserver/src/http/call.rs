@@ -68,7 +68,7 @@ impl Call {
         };
         let permit = Arc::clone(bound)
             .try_acquire_owned()
-            .map_err(|_full| too_many())?;
+            .map_err(|_full| StatusError::too_many())?;
         if reviews::is_review(&self.route.attributes) {
             return reviews::answer(self, &bytes);
         }
@@ -216,14 +216,4 @@ pub(super) fn unsupported_dry_run(value: &str) -> StatusError {
         "Invalid",
         format!("dryRun: Unsupported value: {value:?}: supported values: \"All\""),
     )
-}
-
-fn too_many() -> StatusError {
-    let mut error = StatusError::new(
-        429,
-        "TooManyRequests",
-        "Too many requests, please try again later.",
-    );
-    error.retry_after = Some(1);
-    error
 }

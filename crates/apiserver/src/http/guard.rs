@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::access;
 use super::call::Call;
+use crate::db::Patch;
 use crate::error::StatusError;
 use crate::rbac::{Attributes, allowed, escalation};
 use crate::registry::Resource;
@@ -76,6 +77,36 @@ pub(super) fn may_grant(
             user.name, user.groups
         ),
     ))
+}
+
+/// The patch, so that it changes this version of the object or none: what is judged is what is written, although a
+/// patch may copy what another write puts into the object in between.
+pub(super) fn pinned(patch: Patch, version: u64) -> Result<Patch, StatusError> {
+    let version = version.to_string();
+    let merge = |mut value: Value| {
+        let metadata = value
+            .as_object_mut()
+            .map(|object| object.entry("metadata").or_insert_with(|| json!({})));
+        let Some(metadata) = metadata.and_then(Value::as_object_mut) else {
+            return Err(StatusError::bad_request(
+                "the patch and its metadata must be objects",
+            ));
+        };
+        metadata.insert("resourceVersion".to_owned(), version.clone().into());
+        Ok(value)
+    };
+    Ok(match patch {
+        Patch::Merge(value) => Patch::Merge(merge(value)?),
+        Patch::Strategic(value) => Patch::Strategic(merge(value)?),
+        Patch::Apply(value) => Patch::Apply(merge(value)?),
+        Patch::Json(mut value) => {
+            let Some(steps) = value.as_array_mut() else {
+                return Err(StatusError::bad_request("the patch must be a list"));
+            };
+            steps.push(json!({"op": "add", "path": "/metadata/resourceVersion", "value": version}));
+            Patch::Json(value)
+        }
+    })
 }
 
 /// A write that leaves rules, role and subjects alone, such as a label's.

@@ -214,7 +214,7 @@ pub(super) async fn patched(
     sub: Subresource,
     bytes: &[u8],
 ) -> Result<(Arc<Object>, Outcome), StatusError> {
-    let patch = read_patch(call, bytes)?;
+    let mut patch = read_patch(call, bytes)?;
     let options = call.write_options()?;
     let target = call.target(res).sub(sub);
     if let Patch::Apply(value) = &patch {
@@ -230,6 +230,10 @@ pub(super) async fn patched(
         ));
     }
     if guard::is_guarded(res) {
+        let present = call.server.db.get(res, target.namespace, target.name);
+        if let Ok(present) = present {
+            patch = guard::pinned(patch, present.resource_version())?;
+        }
         let pretend = WriteOptions {
             dry_run: DryRun::All,
             ..options.clone()

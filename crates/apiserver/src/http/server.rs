@@ -6,6 +6,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::Kubelets;
+use super::body::ROOM_KIB;
 use super::facts::Facts;
 use crate::auth::Authenticator;
 use crate::db::{Clock, Db};
@@ -40,6 +41,7 @@ pub struct ApiServer {
     pub(super) stop: CancellationToken,
     pub(super) requests: Arc<Semaphore>,
     pub(super) watches: Arc<Semaphore>,
+    pub(super) bodies: Semaphore,
 }
 
 impl std::fmt::Debug for ApiServer {
@@ -68,6 +70,7 @@ impl ApiServer {
             stop,
             requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
             watches: Arc::new(Semaphore::new(WATCHES_MAX)),
+            bodies: Semaphore::new(ROOM_KIB),
         }
     }
 

@@ -1,8 +1,15 @@
+use bytes::Bytes;
 use http::Method;
+use http_body_util::Full;
+use serde_json::json;
+use tokio::sync::Semaphore;
 
+use super::body::{self, Wants};
+use super::guard;
 use super::negotiate::{Form, Place, accept};
 use super::query::{Plus, Query, decode};
 use super::route::route;
+use crate::db::Patch;
 
 /// `verb group/version resource/subresource namespace name`, or `verb path`; `-` for nothing.
 fn taken_apart(method: &str, uri: &str) -> String {
@@ -138,4 +145,41 @@ fn first_acceptable_form_wins() {
     ] {
         assert_eq!(form(header, place), expected, "{header:?}");
     }
+}
+
+#[test]
+fn guarded_patch_changes_the_version_that_was_judged_or_none() {
+    let pinned = |patch| match guard::pinned(patch, 7).unwrap() {
+        Patch::Json(value) => value[0]["value"].clone(),
+        Patch::Merge(value) | Patch::Strategic(value) | Patch::Apply(value) => {
+            value["metadata"]["resourceVersion"].clone()
+        }
+    };
+    let claimed = || json!({"metadata": {"resourceVersion": ""}});
+    for patch in [
+        Patch::Json(json!([])),
+        Patch::Merge(json!({})),
+        Patch::Strategic(claimed()),
+        Patch::Apply(claimed()),
+    ] {
+        assert_eq!(pinned(patch), "7");
+    }
+    assert!(guard::pinned(Patch::Merge(json!({"metadata": null})), 7).is_err());
+    assert!(guard::pinned(Patch::Json(json!({})), 7).is_err());
+}
+
+#[tokio::test]
+async fn bodies_share_a_bounded_room_from_their_first_byte() {
+    let room = Semaphore::new(4);
+    let body = |kib: usize| Full::new(Bytes::from(vec![b' '; kib * 1024]));
+    let (_, held) = body::read(body(3), Wants::Body, &room).await.unwrap();
+    let refused = body::read(body(2), Wants::Body, &room).await.unwrap_err();
+    assert_eq!(refused.code, 429);
+    let endless = http_body_util::StreamBody::new(futures_util::stream::pending::<
+        Result<http_body::Frame<Bytes>, std::convert::Infallible>,
+    >());
+    let refused = body::read(endless, Wants::Body, &room).await.unwrap_err();
+    assert_eq!(refused.code, 429, "one that does not say how long it is");
+    drop(held);
+    assert!(body::read(body(4), Wants::Body, &room).await.is_ok());
 }
