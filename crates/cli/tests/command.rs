@@ -147,6 +147,81 @@ fn a_demo_in_a_directory_of_somebody_else_touches_nothing() {
 }
 
 #[test]
+fn what_a_demo_cannot_do_is_refused_by_name() {
+    for (option, value) in [
+        ("--rate", "0"),
+        ("--duration", "5s"),
+        ("--only", "c"),
+        ("--port", "0"),
+    ] {
+        let output = run(&["demo", option, value]);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            !output.status.success() && text.contains(option),
+            "{option} {value}: {text}"
+        );
+    }
+}
+
+#[test]
+fn an_apiserver_says_that_it_needs_a_place_for_its_data() {
+    let output = run(&["apiserver", "--kubeconfig", "never-written"]);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success());
+    assert!(
+        text.contains("--data") && text.contains("--memory"),
+        "{text}"
+    );
+}
+
+#[test]
+fn an_apiserver_alone_writes_a_private_kubeconfig_and_ends_cleanly() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let kubeconfig = dir.path().join("kubeconfig");
+    let address = free_address();
+    let mut server = Command::new(TOMBOLO)
+        .args(["apiserver", "--memory", "--listen", &address.to_string()])
+        .arg("--kubeconfig")
+        .arg(&kubeconfig)
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    until("the API server listens", || {
+        TcpStream::connect(address).is_ok() && kubeconfig.exists()
+    });
+    let mode = kubeconfig.metadata().unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let text = std::fs::read_to_string(&kubeconfig).unwrap();
+    assert!(text.contains(&format!("https://{address}")), "{text}");
+    let second = dir.path().join("second");
+    let output = Command::new(TOMBOLO)
+        .args(["apiserver", "--memory", "--listen", &address.to_string()])
+        .arg("--kubeconfig")
+        .arg(&second)
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        !output.status.success() && text.contains(&address.to_string()),
+        "{text}"
+    );
+    assert!(
+        !second.exists(),
+        "a server that never ran wrote a kubeconfig"
+    );
+    let id = server.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-TERM", &id])
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert_eq!(server.wait().unwrap().code(), Some(0));
+}
+
+#[test]
 fn help_teaches_by_examples_and_completions_name_every_command() {
     let help = String::from_utf8(run(&["--help"]).stdout).unwrap();
     assert!(

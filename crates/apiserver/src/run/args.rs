@@ -10,17 +10,13 @@ use crate::db::{Controllers, LoopbackEndpoints, Storage};
 
 /// Runs one Kubernetes API server, with its own certificate authority.
 #[derive(Clone, Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("storage").required(true).args(["data", "memory"])))]
 pub struct Args {
     /// Address to listen on
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:6443")]
     pub listen: SocketAddr,
     /// Directory for objects, keys and certificates
-    #[arg(
-        long,
-        value_name = "DIR",
-        required_unless_present = "memory",
-        conflicts_with = "memory"
-    )]
+    #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Keep everything in memory only
     #[arg(long)]
