@@ -129,7 +129,10 @@ impl Lab {
         self.say("clusters: west, east and north, each an API server with its node");
         try_join_all(self.clusters.iter().map(Cluster::start_apiserver)).await?;
         install::kubeconfig(&self.clusters, &self.dir.kubeconfig())?;
-        self.say(&format!("kubeconfig: {}", self.kubeconfig().display()));
+        let kubeconfig = self.kubeconfig().display().to_string();
+        self.say(&format!(
+            "kubeconfig: {kubeconfig}; try: kubectl --kubeconfig {kubeconfig} --context north get pods -A"
+        ));
         self.say("mesh: one trust anchor, one issuer per cluster, one control plane each");
         try_join_all(self.clusters.iter().map(install::base)).await?;
         try_join_all(self.clusters.iter().map(Cluster::start_control)).await?;
