@@ -122,6 +122,12 @@ impl Cluster {
         self.dir.join("admin.kubeconfig")
     }
 
+    /// The kubeconfig of the control plane, with the credential of its own service account.
+    #[must_use]
+    pub fn control_kubeconfig(&self) -> PathBuf {
+        self.dir.join("control.kubeconfig")
+    }
+
     fn agent_dir(&self) -> PathBuf {
         self.dir.join("agent")
     }
@@ -158,7 +164,7 @@ impl Cluster {
         .await
     }
 
-    /// Starts the control plane. It becomes ready by itself.
+    /// Starts the control plane, for which there must be its kubeconfig. It becomes ready by itself.
     ///
     /// # Errors
     /// It cannot be started.
@@ -166,7 +172,7 @@ impl Cluster {
         let args = [
             "control".into(),
             "--kubeconfig".into(),
-            self.kubeconfig().into(),
+            self.control_kubeconfig().into(),
             "--listen".into(),
             self.plan.control().to_string().into(),
             "--cluster-name".into(),

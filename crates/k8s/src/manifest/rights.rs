@@ -4,17 +4,16 @@ use serde_json::{Value, json};
 
 use crate::names::{LINK_GROUP, REMOTE_ACCESS};
 
+/// The service account of the control plane.
+pub const CONTROL: &str = "control";
+
 /// The service account whose token other clusters' Links hold, its token Secret, and its rights.
 #[must_use]
 pub fn remote_access(namespace: &str) -> Vec<Value> {
     let rules = json!([
         rule(&[""], &["pods", "endpoints", "services"], READ),
         rule(&["discovery.k8s.io"], &["endpointslices"], READ),
-        // The cluster is known by the uid of this namespace.
-        {
-            "apiGroups": [""], "resources": ["namespaces"], "resourceNames": ["kube-system"],
-            "verbs": ["get"],
-        },
+        by_its_namespace(),
     ]);
     let mut objects = account(namespace, REMOTE_ACCESS, &rules);
     objects.push(json!({
@@ -30,42 +29,24 @@ pub fn remote_access(namespace: &str) -> Vec<Value> {
     objects
 }
 
-/// The service account `control` and its rights in its own cluster.
+/// The service account `control` and its rights in its own cluster: what it does, and no verb more.
 #[must_use]
 pub fn control(namespace: &str) -> Vec<Value> {
-    let write = [
-        "get", "list", "watch", "create", "update", "patch", "delete",
-    ];
+    // Written by server-side apply: never replaced.
+    let managed = ["list", "watch", "create", "patch", "delete"];
     let rules = json!([
-        rule(&[""], &["services"], &write),
-        rule(&["discovery.k8s.io"], &["endpointslices"], &write),
-        rule(&[""], &["namespaces", "pods", "nodes", "endpoints"], READ),
-        rule(&["apps"], &["replicasets"], READ),
-        rule(&["policy.linkerd.io"], &["*"], READ),
-        rule(&[LINK_GROUP], &["links"], READ),
-        rule(
-            &[LINK_GROUP],
-            &["links/status"],
-            &["get", "update", "patch"]
-        ),
-        rule(&[""], &["events"], &["create", "update", "patch"]),
+        rule(&[""], &["services"], &managed),
+        rule(&["discovery.k8s.io"], &["endpointslices"], &managed),
+        rule(&[""], &["namespaces", "pods"], FOLLOW),
+        by_its_namespace(),
+        rule(&[LINK_GROUP], &["links"], FOLLOW),
+        rule(&[LINK_GROUP], &["links/status"], &["patch"]),
+        // A Link may lie in any namespace, and its credentials lie beside it.
+        rule(&[""], &["secrets"], FOLLOW),
+        rule(&[""], &["events"], &["create"]),
         rule(&["authentication.k8s.io"], &["tokenreviews"], &["create"]),
     ]);
-    let mut objects = account(namespace, "control", &rules);
-    // Credentials are read in this namespace only.
-    let secrets = json!([rule(&[""], &["secrets"], READ)]);
-    let metadata = json!({ "namespace": namespace, "name": "tombolo-control-credentials" });
-    objects.push(json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
-        "metadata": metadata, "rules": secrets,
-    }));
-    objects.push(json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
-        "metadata": metadata,
-        "roleRef": role_ref("Role", "tombolo-control-credentials"),
-        "subjects": [subject(namespace, "control")],
-    }));
-    objects
+    account(namespace, CONTROL, &rules)
 }
 
 /// The service account `agent` of nodes, and its rights: pods, their tokens, addresses of gateways.
@@ -105,6 +86,15 @@ pub fn node_proxy(namespace: &str) -> Value {
 }
 
 const READ: &[&str] = &["get", "list", "watch"];
+const FOLLOW: &[&str] = &["list", "watch"];
+
+/// A cluster is known by the uid of this namespace.
+fn by_its_namespace() -> Value {
+    json!({
+        "apiGroups": [""], "resources": ["namespaces"], "resourceNames": ["kube-system"],
+        "verbs": ["get"],
+    })
+}
 
 fn rule(groups: &[&str], resources: &[&str], verbs: &[&str]) -> Value {
     json!({ "apiGroups": groups, "resources": resources, "verbs": verbs })

@@ -75,6 +75,47 @@ fn another_cluster_reads_what_it_needs_and_writes_nothing() {
     }
 }
 
+#[test]
+fn control_may_do_what_it_does_and_no_more() {
+    let objects = control("tombolo");
+    let kinds: Vec<_> = objects.iter().map(|object| &object["kind"]).collect();
+    assert_eq!(
+        kinds,
+        ["ServiceAccount", "ClusterRole", "ClusterRoleBinding"]
+    );
+    let rules = objects[1]["rules"].as_array().unwrap();
+    let mut table: Vec<String> = rules
+        .iter()
+        .map(|rule| {
+            let words = |key: &str| {
+                let words = rule[key].as_array().into_iter().flatten();
+                let words: Vec<_> = words.map(|word| word.as_str().unwrap()).collect();
+                words.join(",")
+            };
+            let (what, names) = (words("resources"), words("resourceNames"));
+            format!("{}/{what}/{names}: {}", words("apiGroups"), words("verbs"))
+        })
+        .collect();
+    table.sort();
+    assert_eq!(
+        table,
+        [
+            "/events/: create",
+            "/namespaces,pods/: list,watch",
+            "/namespaces/kube-system: get",
+            "/secrets/: list,watch",
+            "/services/: list,watch,create,patch,delete",
+            "authentication.k8s.io/tokenreviews/: create",
+            "discovery.k8s.io/endpointslices/: list,watch,create,patch,delete",
+            "multicluster.linkerd.io/links/: list,watch",
+            "multicluster.linkerd.io/links/status/: patch",
+        ]
+    );
+    assert_eq!(objects[2]["subjects"].as_array().unwrap().len(), 1);
+    assert_eq!(objects[2]["subjects"][0]["namespace"], "tombolo");
+    assert_eq!(objects[2]["subjects"][0]["name"], "control");
+}
+
 fn served() -> Value {
     let mut service = a_gateway().pop().unwrap();
     service["status"] = json!({ "loadBalancer": { "ingress": [

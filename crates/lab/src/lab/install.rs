@@ -12,6 +12,7 @@ use kube::api::{
     Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams,
 };
 use serde_json::{Value, json};
+use tombolo_k8s::manifest::CONTROL;
 
 use super::STEP;
 use crate::cluster::Cluster;
@@ -20,7 +21,7 @@ use crate::pki::write_private;
 use crate::topology::{CONTROL_NAMESPACE, LinkPlan, Route, links as planned_links};
 
 const MANAGER: &str = "tombolo-lab";
-/// How long a Link's credential is valid.
+/// How long the credential of a Link, or of a control plane, is valid.
 const CREDENTIAL_SECONDS: i64 = 7 * 24 * 3600;
 /// How long a gateway may take to have an address.
 const GATEWAY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -51,15 +52,38 @@ pub(super) fn kubeconfig(clusters: &[Cluster], path: &Path) -> Result<()> {
     write_private(path, text.as_bytes())
 }
 
-/// What a cluster has before its control plane starts.
+/// What a cluster has before its control plane starts, and the kubeconfig by which that does its work.
 pub(super) async fn base(cluster: &Cluster) -> Result<()> {
+    let name = || format!("install {}", cluster.plan.name);
     let client = cluster.client().await?;
     for object in manifests::base() {
-        apply(&client, object)
-            .await
-            .with_context(|| format!("install {}", cluster.plan.name))?;
+        apply(&client, object).await.with_context(name)?;
     }
-    Ok(())
+    let token = token(&client, CONTROL).await.with_context(name)?;
+    let admin = cluster.kubeconfig();
+    let text =
+        std::fs::read_to_string(&admin).with_context(|| format!("read {}", admin.display()))?;
+    let text =
+        with_token(&text, CONTROL, &token).with_context(|| format!("use {}", admin.display()))?;
+    write_private(&cluster.control_kubeconfig(), text.as_bytes())
+}
+
+/// The kubeconfig of a service account for the cluster of another kubeconfig. Of the latter's user nothing
+/// is taken over.
+fn with_token(kubeconfig: &str, account: &str, token: &str) -> Result<String> {
+    let from: Value = serde_saphyr::from_str(kubeconfig).context("read the kubeconfig")?;
+    let cluster = from
+        .pointer("/clusters/0")
+        .context("a kubeconfig without a cluster")?;
+    let user = json!({ "name": account, "user": { "token": token } });
+    let context = json!({
+        "name": account, "context": { "cluster": cluster["name"], "user": account },
+    });
+    let all = json!({
+        "apiVersion": "v1", "kind": "Config", "preferences": {}, "current-context": account,
+        "clusters": [cluster], "users": [user], "contexts": [context],
+    });
+    serde_saphyr::to_string(&all).context("encode the kubeconfig")
 }
 
 /// The services that the scenario has in a cluster, and its gateway if a Link leads through it.
@@ -116,7 +140,7 @@ async fn link(plan: &LinkPlan, source: &Cluster, target: &Cluster) -> Result<()>
     let facts = TargetFacts {
         server: format!("https://{}", target.plan.api()),
         authority_pem: String::from_utf8(authority).context("the certificate authority")?,
-        token: token(&remote).await?,
+        token: token(&remote, REMOTE_ACCESS).await?,
         gateway: match plan.route {
             Route::Flat => None,
             Route::Gateway => Some(gateway(&remote).await?),
@@ -129,16 +153,16 @@ async fn link(plan: &LinkPlan, source: &Cluster, target: &Cluster) -> Result<()>
     Ok(())
 }
 
-async fn token(remote: &kube::Client) -> Result<String> {
+async fn token(remote: &kube::Client, account: &str) -> Result<String> {
     let accounts: Api<ServiceAccount> = Api::namespaced(remote.clone(), CONTROL_NAMESPACE);
     let request: TokenRequest = serde_json::from_value(json!({
         "metadata": {}, "spec": { "audiences": [], "expirationSeconds": CREDENTIAL_SECONDS },
     }))
     .context("build a token request")?;
     let answer = accounts
-        .create_token_request(REMOTE_ACCESS, &PostParams::default(), &request)
+        .create_token_request(account, &PostParams::default(), &request)
         .await
-        .with_context(|| format!("token of service account {CONTROL_NAMESPACE}/{REMOTE_ACCESS}"))?;
+        .with_context(|| format!("token of service account {CONTROL_NAMESPACE}/{account}"))?;
     answer
         .status
         .and_then(|status| status.token)
@@ -191,5 +215,36 @@ async fn apply(client: &kube::Client, object: Value) -> Result<()> {
             return Err(error).with_context(|| format!("apply {kind} {name}"));
         }
         tokio::time::sleep(STEP).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kubeconfig_of_an_account_holds_nothing_of_the_administrator() {
+        let admin = "apiVersion: v1\nkind: Config\ncurrent-context: west\n\
+            clusters:\n- name: west\n  cluster:\n    server: https://127.10.0.1:6443\n    \
+            certificate-authority-data: Q0E=\n\
+            contexts:\n- name: west\n  context:\n    cluster: west\n    user: west-admin\n\
+            users:\n- name: west-admin\n  user:\n    client-certificate-data: Q0VSVA==\n    \
+            client-key-data: S0VZ\n";
+        let text = with_token(admin, "control", "a.b.c").unwrap();
+        for secret in ["Q0VSVA==", "S0VZ", "admin"] {
+            assert!(!text.contains(secret), "{text}");
+        }
+        let config: Value = serde_saphyr::from_str(&text).unwrap();
+        let token = json!([{ "name": "control", "user": { "token": "a.b.c" } }]);
+        assert_eq!(config["users"], token);
+        let cluster = &config["clusters"][0]["cluster"];
+        assert_eq!(cluster["server"], "https://127.10.0.1:6443");
+        assert_eq!(cluster["certificate-authority-data"], "Q0E=");
+        let context = &config["contexts"][0];
+        assert_eq!(config["current-context"], context["name"]);
+        assert_eq!(
+            context["context"],
+            json!({ "cluster": "west", "user": "control" })
+        );
     }
 }
