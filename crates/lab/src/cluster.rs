@@ -213,6 +213,9 @@ impl Cluster {
     /// # Errors
     /// It cannot be started.
     pub async fn start_agent(&self) -> Result<()> {
+        if self.runs(Role::Agent) {
+            return Ok(());
+        }
         let data = self.dir.join("apiserver");
         let args = [
             "agent".into(),
