@@ -108,7 +108,7 @@ async fn start(args: Args, drain: Drain, tasks: &Tasks) -> anyhow::Result<()> {
         shutdown: Shutdown::Starts(drain.clone()),
     };
     let serving = tasks.child();
-    tasks.spawn("admin", admin.serve(listeners.admin));
+    tasks.spawn("admin", admin.serve(listeners.admin, tasks.child()));
     let certifier = Certifier {
         client,
         scheme: shared.scheme.clone(),
