@@ -1,8 +1,7 @@
 //! Who may reach a port: the newest answer of the policy service, or the default until it answers.
 //! What was answered once is kept while the control plane is away.
-use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
@@ -15,15 +14,18 @@ use crate::config::DefaultPolicy;
 use crate::control;
 use crate::discovery::Clients;
 
-/// Ports whose policy is followed; a peer may ask for any, the rest get the default.
+use ports::{Keep, Lookup, Ports};
+
+mod ports;
+
+/// Ports whose policy is followed besides the pod's own; a peer may ask for any.
 const PORTS_MAX: usize = 256;
 
 /// The policies of this pod's ports. Each is followed from the first time that it is asked for.
 pub(crate) struct Policies {
     clients: Clients,
     tasks: Tasks,
-    default: Arc<Policy>,
-    ports: Mutex<HashMap<u16, Arc<Policy>>>,
+    ports: Mutex<Ports>,
 }
 
 /// Who may reach one port, always by the newest rules.
@@ -66,31 +68,32 @@ impl Policies {
         let policies = Self {
             clients,
             tasks: tasks.child(),
-            default: Arc::new(Policy::new(default_rules(default))),
-            ports: Mutex::default(),
+            ports: Mutex::new(Ports::new(PORTS_MAX, default_rules(default))),
         };
         for port in ports {
-            policies.find(*port);
+            policies.look_up(*port, Keep::Always);
         }
         policies
     }
 
-    /// The policy of `port`. Called per connection.
+    /// The policy of `port`, which is followed for as long as it is held. Called per connection.
     pub(crate) fn find(&self, port: u16) -> Arc<Policy> {
-        let mut ports = self.ports.lock();
-        if let Some(known) = ports.get(&port) {
-            return known.clone();
+        self.look_up(port, Keep::WhileUsed)
+    }
+
+    fn look_up(&self, port: u16, keep: Keep) -> Arc<Policy> {
+        match self.ports.lock().find(port, keep, &self.tasks) {
+            Lookup::Known(policy) => policy,
+            Lookup::New(policy, tasks) => {
+                let following = follow(self.clients.clone(), port, Arc::downgrade(&policy));
+                tasks.spawn_one("inbound policy", following);
+                policy
+            }
+            Lookup::Full(nobody) => {
+                tracing::warn!(port, "so many ports are in use that this one admits nobody");
+                nobody
+            }
         }
-        if ports.len() >= PORTS_MAX {
-            return self.default.clone();
-        }
-        let policy = Arc::new(Policy::new(self.default.rules.load().to_vec()));
-        ports.insert(port, policy.clone());
-        self.tasks.spawn_one(
-            "inbound policy",
-            follow(self.clients.clone(), port, policy.clone()),
-        );
-        policy
     }
 }
 
@@ -133,7 +136,7 @@ fn is_below(name: &str, suffix: &str) -> bool {
     suffix.is_empty() || rest.is_empty() || rest.ends_with('.')
 }
 
-async fn follow(clients: Clients, port: u16, policy: Arc<Policy>) {
+async fn follow(clients: Clients, port: u16, policy: Weak<Policy>) {
     let mut backoff = control::stream_backoff();
     loop {
         let status = match clients.inbound_policy(port).await {
@@ -142,6 +145,9 @@ async fn follow(clients: Clients, port: u16, policy: Arc<Policy>) {
                 match stream.message().await {
                     Ok(Some(server)) => {
                         backoff.succeeded();
+                        let Some(policy) = policy.upgrade() else {
+                            return;
+                        };
                         policy.rules.store(Arc::new(rules(server)));
                     }
                     Ok(None) => break Status::ok("the stream ended"),
