@@ -137,6 +137,9 @@ impl Lab {
         try_join_all(self.clusters.iter().map(install::base)).await?;
         try_join_all(self.clusters.iter().map(Cluster::start_control)).await?;
         try_join_all(self.clusters.iter().map(Cluster::start_agent)).await?;
+        try_join_all(self.clusters.iter().map(install::gateway)).await?;
+        self.say("links: six flat ones, and east-gw in west and north");
+        install::links(&self.clusters).await?;
         self.say("services: frontend x3 in each, api x3 in west and east, analytics x2 in east");
         try_join_all(
             self.clusters
@@ -144,8 +147,6 @@ impl Lab {
                 .map(|cluster| install::services(cluster, self.port)),
         )
         .await?;
-        self.say("links: six flat ones, and east-gw in west and north");
-        install::links(&self.clusters).await?;
         try_join_all(self.clusters.iter().map(Cluster::control_ready)).await?;
         self.say("waiting until every pod is ready and every link works");
         try_join_all(self.clusters.iter().map(heal::pods_ready)).await?;
@@ -232,10 +233,8 @@ impl Lab {
         let _verb = self.verb.lock().await;
         let index = self.index(name)?;
         let cluster = &self.clusters[index];
-        if self.broken.lock()[index] == Some(Way::Freeze) {
-            cluster.continue_all();
-        }
-        // Whatever was done to it, by us or by hand: what does not run is started.
+        // Whatever was done to it, by us or by hand: what is stopped goes on, what does not run is started.
+        cluster.continue_all();
         cluster.start_apiserver().await?;
         cluster.start_control().await?;
         cluster.start_agent().await?;

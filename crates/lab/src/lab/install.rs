@@ -86,24 +86,33 @@ fn with_token(kubeconfig: &str, account: &str, token: &str) -> Result<String> {
     serde_saphyr::to_string(&all).context("encode the kubeconfig")
 }
 
-/// The services that the scenario has in a cluster, and its gateway if a Link leads through it.
+/// The gateway of a cluster, if a Link leads through it.
+pub(super) async fn gateway(cluster: &Cluster) -> Result<()> {
+    let through =
+        |link: &LinkPlan| link.target == cluster.plan.name && link.route == Route::Gateway;
+    if planned_links().iter().any(through) {
+        deploy(cluster, manifests::gateway()).await?;
+    }
+    Ok(())
+}
+
+/// The services that the scenario has in a cluster.
 pub(super) async fn services(cluster: &Cluster, port: u16) -> Result<()> {
+    let here = |plan: &&manifests::ServicePlan| plan.clusters.contains(&cluster.plan.name);
+    let plans = SERVICES.iter().filter(here);
+    deploy(
+        cluster,
+        plans.flat_map(|plan| manifests::service(plan, port)),
+    )
+    .await
+}
+
+async fn deploy(cluster: &Cluster, objects: impl IntoIterator<Item = Value>) -> Result<()> {
     let client = cluster.client().await?;
-    let name = cluster.plan.name;
-    let mut objects = Vec::new();
-    if planned_links()
-        .iter()
-        .any(|link| link.target == name && link.route == Route::Gateway)
-    {
-        objects.extend(manifests::gateway());
-    }
-    for plan in SERVICES.iter().filter(|plan| plan.clusters.contains(&name)) {
-        objects.extend(manifests::service(plan, port));
-    }
     for object in objects {
         apply(&client, object)
             .await
-            .with_context(|| format!("deploy to {name}"))?;
+            .with_context(|| format!("deploy to {}", cluster.plan.name))?;
     }
     Ok(())
 }
@@ -143,7 +152,7 @@ async fn link(plan: &LinkPlan, source: &Cluster, target: &Cluster) -> Result<()>
         token: token(&remote, REMOTE_ACCESS).await?,
         gateway: match plan.route {
             Route::Flat => None,
-            Route::Gateway => Some(gateway(&remote).await?),
+            Route::Gateway => Some(gateway_address(&remote).await?),
         },
     };
     let client = source.client().await?;
@@ -169,8 +178,8 @@ async fn token(remote: &kube::Client, account: &str) -> Result<String> {
         .context("an answer without a token")
 }
 
-/// Waits until the gateway has an address.
-async fn gateway(remote: &kube::Client) -> Result<Value> {
+/// Waits until the gateway has an address; its Service.
+async fn gateway_address(remote: &kube::Client) -> Result<Value> {
     let services: Api<Service> = Api::namespaced(remote.clone(), CONTROL_NAMESPACE);
     let deadline = Instant::now() + GATEWAY_TIMEOUT;
     loop {
