@@ -235,6 +235,12 @@ mod tests {
         }
     }
 
+    async fn is_served(addr: SocketAddr) -> bool {
+        let mut stream = connect(addr).await;
+        let request = b"GET /live HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+        stream.write_all(request).await.is_ok() && rest(stream).await.contains("200")
+    }
+
     #[tokio::test]
     async fn connections_beyond_the_bound_are_closed_and_others_served() {
         let tasks = Tasks::new();
@@ -249,15 +255,7 @@ mod tests {
         exchange(&mut first).await;
         drop(first);
         // The place is free as soon as the end of the first was seen.
-        let freed = async {
-            loop {
-                let mut next = connect(addr).await;
-                let request = b"GET /live HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
-                if next.write_all(request).await.is_ok() && rest(next).await.contains("200") {
-                    return;
-                }
-            }
-        };
+        let freed = async { while !is_served(addr).await {} };
         tokio::time::timeout(Duration::from_secs(5), freed)
             .await
             .unwrap();
