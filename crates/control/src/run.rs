@@ -27,7 +27,7 @@ use crate::identity::issuer::Issuer;
 use crate::identity::name::Scheme;
 use crate::identity::own::{self, Files};
 use crate::policy::server::Policies;
-use crate::server::{self, Shared, Streams};
+use crate::server::{self, Bounds, Port, Shared, Streams};
 use crate::world::carry::{self, Job};
 use crate::world::feed::{self, Cluster, Source};
 use crate::world::links::Links;
@@ -268,8 +268,14 @@ impl Ports<'_> {
         router: tonic::transport::server::Router,
     ) {
         let tls = ServerTls::new(client, self.trust.credentials.clone(), &[b"h2"]);
+        let port = Port {
+            name,
+            listener,
+            tls,
+            bounds: Bounds::default(),
+        };
         let end = (self.tasks.clone(), self.drain.clone());
-        let serving = server::serve(name, listener, tls, router, end);
+        let serving = server::serve(port, router, end);
         self.tasks.spawn(name, serving);
     }
 }

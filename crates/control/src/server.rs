@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::Sleep;
 use tokio_stream::wrappers::ReceiverStream;
 use tombolo_shell::drain::Drain;
 use tombolo_shell::task::Tasks;
@@ -24,6 +25,13 @@ use crate::identity::name::Scheme;
 
 /// Handshakes under way on one port at a time.
 const HANDSHAKES_MAX: usize = 256;
+/// Connections of one port at a time, those in their handshake included: two for each of the 10,000
+/// proxies that one process is made for.
+const CONNECTIONS_MAX: usize = 20_000;
+/// How long a connection may take for its preface; before that nothing asks whether it is alive.
+const PREFACE_DEADLINE: Duration = Duration::from_secs(10);
+/// The length of an HTTP/2 client's preface.
+const PREFACE_BYTES: u64 = 24;
 /// Streams that one proxy may hold open: one per destination that it uses, and some.
 const STREAMS_PER_CONNECTION_MAX: u32 = 16_384;
 /// A proxy that is silent this long is asked.
@@ -82,16 +90,41 @@ pub(crate) fn grpc() -> Server {
         .tcp_nodelay(true)
 }
 
-/// Serves `router` on `listener` until the drain.
-pub(crate) async fn serve(
-    name: &'static str,
-    listener: TcpListener,
-    tls: ServerTls,
-    router: Router,
-    (tasks, drain): (Tasks, Drain),
-) {
+/// What a port gives to its clients.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// Connections at a time; what comes beyond them is closed.
+    connections: usize,
+    /// From the end of the handshake to the end of the preface.
+    preface: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            connections: CONNECTIONS_MAX,
+            preface: PREFACE_DEADLINE,
+        }
+    }
+}
+
+/// One port.
+pub(crate) struct Port {
+    /// What the logs call it.
+    pub(crate) name: &'static str,
+    /// Where it listens.
+    pub(crate) listener: TcpListener,
+    /// Who may connect.
+    pub(crate) tls: ServerTls,
+    /// How many, and how slowly.
+    pub(crate) bounds: Bounds,
+}
+
+/// Serves `router` on `port` until the drain.
+pub(crate) async fn serve(port: Port, router: Router, (tasks, drain): (Tasks, Drain)) {
+    let name = port.name;
     let (accepted, connections) = mpsc::channel(16);
-    let accepting = accept(name, listener, tls, (tasks.clone(), accepted));
+    let accepting = accept(port, tasks.clone(), accepted);
     let connections = ReceiverStream::new(connections);
     let serving = router.serve_with_incoming_shutdown(connections, drain.clone().wait());
     tokio::select! {
@@ -113,19 +146,20 @@ impl Wait for Drain {
     }
 }
 
-async fn accept(
-    name: &'static str,
-    listener: TcpListener,
-    tls: ServerTls,
-    (tasks, accepted): (Tasks, mpsc::Sender<io::Result<Connection>>),
-) {
-    let permits = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+async fn accept(port: Port, tasks: Tasks, accepted: mpsc::Sender<io::Result<Connection>>) {
+    let Port { name, bounds, .. } = port;
+    let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    let places = Arc::new(Semaphore::new(bounds.connections));
     loop {
-        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
+        let Ok(handshake) = Arc::clone(&handshakes).acquire_owned().await else {
             return;
         };
-        let (stream, peer) = tombolo_shell::net::accept(&listener).await;
-        let (tls, accepted) = (tls.clone(), accepted.clone());
+        let (stream, peer) = tombolo_shell::net::accept(&port.listener).await;
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            tracing::warn!(port = name, %peer, "too many connections");
+            continue;
+        };
+        let (tls, accepted) = (port.tls.clone(), accepted.clone());
         tasks.spawn_one("handshake", async move {
             match tls.accept(stream, HANDSHAKE_DEADLINE).await {
                 Ok(done) => {
@@ -134,6 +168,11 @@ async fn accept(
                             identity: done.peer.identity,
                         },
                         stream: done.stream,
+                        preface: Some(Preface {
+                            missing: PREFACE_BYTES,
+                            deadline: Box::pin(tokio::time::sleep(bounds.preface)),
+                        }),
+                        _place: place,
                     };
                     if accepted.send(Ok(connection)).await.is_err() {
                         tracing::debug!(port = name, %peer, "a connection came after the end");
@@ -143,7 +182,7 @@ async fn accept(
                     tracing::info!(port = name, %peer, error = format!("{:#}", anyhow::Error::from(error)), "handshake failed");
                 }
             }
-            drop(permit);
+            drop(handshake);
         });
     }
 }
@@ -152,6 +191,23 @@ async fn accept(
 struct Connection {
     stream: ServerStream<TcpStream>,
     caller: Caller,
+    /// None once it has come.
+    preface: Option<Preface>,
+    /// Among the connections of its port.
+    _place: OwnedSemaphorePermit,
+}
+
+/// What is awaited of a client before HTTP/2's keep-alive watches over it.
+struct Preface {
+    missing: u64,
+    deadline: Pin<Box<Sleep>>,
+}
+
+impl Preface {
+    /// Whether it has taken too long; else the task is woken when it has.
+    fn is_late(&mut self, ctx: &mut Context<'_>) -> bool {
+        self.deadline.as_mut().poll(ctx).is_ready()
+    }
 }
 
 impl Connected for Connection {
@@ -168,7 +224,20 @@ impl AsyncRead for Connection {
         ctx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(ctx, buf)
+        let this = &mut *self;
+        let before = buf.filled().len();
+        let read = Pin::new(&mut this.stream).poll_read(ctx, buf);
+        let Some(preface) = &mut this.preface else {
+            return read;
+        };
+        let came = (buf.filled().len() - before) as u64;
+        preface.missing = preface.missing.saturating_sub(came);
+        if preface.missing == 0 {
+            this.preface = None;
+        } else if preface.is_late(ctx) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        read
     }
 }
 
@@ -206,3 +275,6 @@ impl AsyncWrite for Connection {
 pub(crate) fn listen(ip: std::net::IpAddr, port: u16) -> anyhow::Result<TcpListener> {
     Ok(tombolo_shell::net::listen(SocketAddr::new(ip, port))?)
 }
+
+#[cfg(test)]
+mod tests;
