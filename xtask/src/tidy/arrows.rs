@@ -2,7 +2,7 @@
 use serde_json::Value;
 
 /// A package, and those of ours that it may depend on.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("tombolo-core", &[]),
     ("tombolo-wire", &["tombolo-core"]),
     ("tombolo-k8s", &["tombolo-core"]),
@@ -42,10 +42,11 @@ const ARROWS: [(&str, &[&str]); 10] = [
             "tombolo-lab",
         ],
     ),
+    ("tombolo-judge", &["tombolo-apiserver", "tombolo-shell"]),
     ("xtask", &[]),
 ];
-/// What only tests may depend on beyond that: the stateful fake, and the process kit's test half.
-const IN_TESTS: [&str; 2] = ["tombolo-apiserver", "tombolo-shell"];
+/// What only tests may depend on beyond that: the stateful fake, its judge, and the process kit's test half.
+const IN_TESTS: [&str; 3] = ["tombolo-apiserver", "tombolo-judge", "tombolo-shell"];
 /// All that the core may take from others: nothing that reads, writes, waits or encodes.
 const OF_CORE: [&str; 2] = ["ipnet", "rand"];
 /// What the data plane must never see.

@@ -1,0 +1,26 @@
+//! The judge by hand: `judge FILE...` compares, `judge --real` and `judge --ours` leave a cluster running.
+mod tool;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use tombolo_judge::Kind;
+
+const USAGE: &str = "\
+usage: judge FILE...    plays scripts against the real API server and ours, and prints where they differ
+       judge --real     a real cluster, until Enter or the end of standard input
+       judge --ours     the same with ours";
+
+#[tokio::main]
+async fn main() -> Result<ExitCode> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.as_slice() {
+        [] => {
+            tool::say(USAGE);
+            Ok(ExitCode::FAILURE)
+        }
+        [flag] if flag == "--real" => tool::keep(Kind::Real).await,
+        [flag] if flag == "--ours" => tool::keep(Kind::Ours).await,
+        files => tool::judge(files).await,
+    }
+}

@@ -1,0 +1,173 @@
+//! Runs a script against one cluster and keeps what was answered.
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use http_body_util::BodyExt as _;
+use serde_json::Value;
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
+
+use crate::Cluster;
+use crate::normal::normal;
+use crate::script::{Action, Step};
+
+/// One step takes no longer.
+const STEP_DEADLINE: Duration = Duration::from_secs(60);
+/// What is waited for comes before this.
+const UNTIL_DEADLINE: Duration = Duration::from_secs(40);
+
+/// Who plays scripts against a cluster.
+pub struct Player {
+    kubeconfig: PathBuf,
+    home: PathBuf,
+    client: kube::Client,
+}
+
+impl Player {
+    /// With the rights of the cluster's administrator.
+    ///
+    /// # Errors
+    /// When the cluster cannot be reached.
+    pub async fn new(cluster: &Cluster) -> Result<Self> {
+        // kubectl keeps what it has discovered there.
+        let home = cluster.dir().join("home");
+        std::fs::create_dir_all(&home).context("create a home directory")?;
+        Ok(Self {
+            kubeconfig: cluster.kubeconfig(),
+            home,
+            client: cluster.client().await?,
+        })
+    }
+
+    /// What each step answered, normalised; nothing for those that are not compared.
+    ///
+    /// # Errors
+    /// When a step cannot be run at all.
+    pub async fn play(&self, steps: &[Step]) -> Result<Vec<String>> {
+        let mut answers = Vec::new();
+        for step in steps {
+            let answer = match &step.action {
+                Action::Shell(line) => normal(&self.shell(line, &step.input).await?.1),
+                Action::Until(line) => self.until(line).await?,
+                Action::Request {
+                    method,
+                    path,
+                    headers,
+                } => normal(&self.request((method, path), headers, &step.input).await?),
+            };
+            answers.push(answer);
+        }
+        Ok(answers)
+    }
+
+    /// Exit code, output and errors of a shell command; whether it succeeded.
+    async fn shell(&self, line: &str, input: &str) -> Result<(bool, String)> {
+        let mut child = Command::new("sh")
+            .args(["-c", line])
+            .env("KUBECONFIG", &self.kubeconfig)
+            .env("HOME", &self.home)
+            .env("KUBE_EDITOR", "true")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .context("start a shell")?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // Who does not read it need not have it.
+            stdin.write_all(input.as_bytes()).await.ok();
+        }
+        let output = tokio::time::timeout(STEP_DEADLINE, child.wait_with_output()).await;
+        let Ok(output) = output else {
+            return Ok((false, format!("no end within {STEP_DEADLINE:?}\n")));
+        };
+        let output = output.context("wait for a shell")?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let mut shown = format!("exit {}\n", output.status.code().unwrap_or(-1));
+        shown.push_str(&text(&output.stdout));
+        for line in text(&output.stderr).lines() {
+            // A word about the age of the client, not about the server.
+            if !line.starts_with("WARNING: version difference") {
+                writeln!(shown, "stderr: {line}").context("write to a string")?;
+            }
+        }
+        Ok((output.status.success(), shown))
+    }
+
+    async fn until(&self, line: &str) -> Result<String> {
+        let deadline = Instant::now() + UNTIL_DEADLINE;
+        loop {
+            let (succeeded, shown) = self.shell(line, "").await?;
+            if succeeded {
+                return Ok(String::new());
+            }
+            if Instant::now() > deadline {
+                return Ok(format!(
+                    "did not come within {UNTIL_DEADLINE:?}: {}",
+                    normal(&shown)
+                ));
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    async fn request(
+        &self,
+        (method, path): (&str, &str),
+        headers: &[(String, String)],
+        body: &str,
+    ) -> Result<String> {
+        let mut request = http::Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let request = request
+            .body(kube::client::Body::from(body.as_bytes().to_vec()))
+            .with_context(|| format!("make the request {method} {path}"))?;
+        let whole = async {
+            let response = self.client.send(request).await.context("send a request")?;
+            let (head, body) = response.into_parts();
+            // A watch ends when it is told to (`timeoutSeconds`), everything else at once.
+            let bytes = body.collect().await.context("read an answer")?.to_bytes();
+            anyhow::Ok((head, bytes))
+        };
+        let Ok(answer) = tokio::time::timeout(STEP_DEADLINE, whole).await else {
+            return Ok(format!("no answer within {STEP_DEADLINE:?}\n"));
+        };
+        let (head, bytes) = answer?;
+        let mut shown = format!("{}\n", head.status.as_u16());
+        for name in [
+            "content-type",
+            "warning",
+            "allow",
+            "retry-after",
+            "location",
+        ] {
+            for value in head.headers.get_all(name) {
+                writeln!(
+                    shown,
+                    "{name}: {}",
+                    String::from_utf8_lossy(value.as_bytes())
+                )?;
+            }
+        }
+        shown.push_str(&readable(&bytes));
+        Ok(shown)
+    }
+}
+
+/// JSON one field a line, also where it is one document a line, as in watches; other text as it is.
+fn readable(bytes: &[u8]) -> String {
+    let stream = serde_json::Deserializer::from_slice(bytes).into_iter::<Value>();
+    let documents: Result<Vec<Value>, _> = stream.collect();
+    match documents {
+        Ok(documents) => {
+            let shown = documents.iter().map(|document| format!("{document:#}\n"));
+            shown.collect()
+        }
+        Err(_not_json) => String::from_utf8_lossy(bytes).into_owned(),
+    }
+}
