@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 use rand::RngExt as _;
+use rcgen::KeyPair;
 use rustix::process::Signal;
 use tempfile::TempDir;
 use tombolo_apiserver::pki::{Kubeconfig, Pki, Subject, write_private};
@@ -242,6 +243,9 @@ fn write_credentials(dir: &Path, name: &str, address: Ipv4Addr) -> Result<()> {
     let leaf = pki.server(&[IpAddr::V4(address)], &names.map(str::to_owned))?;
     write_private(&dir.join("pki/server.key"), &leaf.key_pem)?;
     write_private(&dir.join("pki/server.crt"), &leaf.cert_pem)?;
+    // The one program reads the private key, the other only the public one.
+    let tokens = KeyPair::from_pem(pki.token_key_pem()).context("read the key of tokens")?;
+    write_private(&dir.join("pki/sa.pub"), &tokens.public_key_pem())?;
     let server = format!("https://{address}:{API_PORT}");
     let users = [
         ("kubeconfig", "kubernetes-admin", Some("system:masters")),
@@ -299,7 +303,7 @@ fn api_arguments(dir: &Path, address: Ipv4Addr) -> Vec<String> {
         format!("--tls-cert-file={}", pki("server.crt")),
         format!("--tls-private-key-file={}", pki("server.key")),
         format!("--client-ca-file={}", pki("ca.crt")),
-        format!("--service-account-key-file={}", pki("sa.key")),
+        format!("--service-account-key-file={}", pki("sa.pub")),
         format!("--service-account-signing-key-file={}", pki("sa.key")),
         format!("--service-account-issuer={ISSUER}"),
         format!("--service-cluster-ip-range={SERVICES}"),
