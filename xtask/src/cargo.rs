@@ -25,8 +25,22 @@ pub(crate) fn cargo() -> Command {
 
 /// Runs cargo with its own output, after saying what for.
 pub(crate) fn step(what: &str, arguments: &[&str]) -> Result<()> {
+    step_with(what, arguments, &[])
+}
+
+/// As [`step`], with variables beside those of the environment.
+pub(crate) fn step_with(
+    what: &str,
+    arguments: &[&str],
+    variables: &[(&'static str, String)],
+) -> Result<()> {
     say(format!("\n==> {what}: cargo {}", arguments.join(" ")));
-    let status = cargo().args(arguments).status().context("start cargo")?;
+    let mut command = cargo();
+    command.args(arguments);
+    for (name, value) in variables {
+        command.env(name, value);
+    }
+    let status = command.status().context("start cargo")?;
     ensure!(
         status.success(),
         "{what}: cargo {} failed",

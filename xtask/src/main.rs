@@ -4,16 +4,21 @@
 mod cargo;
 mod check;
 mod demo;
+mod kube;
+mod say;
 mod suite;
 mod tidy;
 
-use std::fmt::Display;
-use std::io::Write;
 use std::process::ExitCode;
+
+use crate::say::say;
+use crate::suite::Real;
 
 const CHORES: &str = "\
 cargo xtask demo [OPTIONS]     build what the demo needs and run it; `demo --help` lists its options
-cargo xtask test               format, lints, tidiness and all tests, with everything they need
+cargo xtask test [--real]      format, lints, tidiness and all tests, with everything they need; those against the
+                               real Kubernetes if it is at hand, or in any case
+cargo xtask kube               finds, fetches or builds the real etcd, kube-apiserver and kube-controller-manager
 cargo xtask tidy               only what `tidy` checks: sizes, crate arrows, words, links
 cargo xtask check-demo FILE    whether the JSON of a demo shows that every promise held
 cargo xtask ci                 test, then the demo, then check-demo";
@@ -33,7 +38,9 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
         ["demo", rest @ ..] => demo::run(rest),
-        ["test"] => suite::run().map(|()| ExitCode::SUCCESS),
+        ["test"] => suite::run(Real::from_environment()).map(|()| ExitCode::SUCCESS),
+        ["test", "--real"] => suite::run(Real::Required).map(|()| ExitCode::SUCCESS),
+        ["kube"] => kube::run().map(|()| ExitCode::SUCCESS),
         ["tidy"] => tidy::run().map(|()| ExitCode::SUCCESS),
         ["check-demo", file] => check::run(file.as_ref()).map(|()| ExitCode::SUCCESS),
         ["ci"] => suite::ci().map(|()| ExitCode::SUCCESS),
@@ -46,9 +53,4 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
             other.join(" ")
         ),
     }
-}
-
-/// One line to the terminal. If that is gone, nobody is left to be told.
-fn say(line: impl Display) {
-    writeln!(std::io::stderr().lock(), "{line}").ok();
 }

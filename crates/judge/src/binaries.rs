@@ -1,5 +1,7 @@
 //! Where the programs of the real Kubernetes are: what the environment names, then PATH, then what `cargo xtask kube` keeps.
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The version whose behaviour is the measure.
 pub const VERSION: &str = "v1.37.2";
@@ -15,7 +17,7 @@ pub struct Binaries {
     pub controller_manager: PathBuf,
 }
 
-/// The programs, if this machine has them.
+/// The programs, if this machine has them in the right version.
 pub fn find() -> Option<Binaries> {
     let assets = std::env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from);
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -23,7 +25,27 @@ pub fn find() -> Option<Binaries> {
         .into_iter()
         .chain(std::env::split_paths(&path))
         .chain(kept())
-        .find_map(|dir| inside(&dir))
+        .filter_map(|dir| inside(&dir))
+        .find(Binaries::are_current)
+}
+
+impl Binaries {
+    fn are_current(&self) -> bool {
+        [&self.apiserver, &self.controller_manager]
+            .into_iter()
+            .all(|program| {
+                let output = Command::new(program).arg("--version").output();
+                output.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains(VERSION))
+            })
+    }
+}
+
+/// PATH with kubectl on it: the user's own, else the kept one. Nothing if there is none.
+pub fn path_with_kubectl() -> Option<OsString> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let dirs: Vec<PathBuf> = std::env::split_paths(&path).chain(kept()).collect();
+    let any = dirs.iter().any(|dir| dir.join("kubectl").is_file());
+    any.then(|| std::env::join_paths(dirs).ok()).flatten()
 }
 
 /// Where `cargo xtask kube` keeps what it has built or fetched.

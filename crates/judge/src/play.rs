@@ -1,4 +1,5 @@
 //! Runs a script against one cluster and keeps what was answered.
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -11,6 +12,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 use crate::Cluster;
+use crate::binaries::path_with_kubectl;
 use crate::normal::normal;
 use crate::script::{Action, Step};
 
@@ -22,6 +24,7 @@ const UNTIL_DEADLINE: Duration = Duration::from_secs(40);
 /// Who plays scripts against a cluster.
 pub struct Player {
     kubeconfig: PathBuf,
+    path: OsString,
     home: PathBuf,
     client: kube::Client,
 }
@@ -30,13 +33,14 @@ impl Player {
     /// With the rights of the cluster's administrator.
     ///
     /// # Errors
-    /// When the cluster cannot be reached.
+    /// When the cluster cannot be reached, or there is no kubectl.
     pub async fn new(cluster: &Cluster) -> Result<Self> {
         // kubectl keeps what it has discovered there.
         let home = cluster.dir().join("home");
         std::fs::create_dir_all(&home).context("create a home directory")?;
         Ok(Self {
             kubeconfig: cluster.kubeconfig(),
+            path: path_with_kubectl().context("there is no kubectl: cargo xtask kube")?,
             home,
             client: cluster.client().await?,
         })
@@ -69,6 +73,7 @@ impl Player {
             .args(["-c", line])
             .env("KUBECONFIG", &self.kubeconfig)
             .env("HOME", &self.home)
+            .env("PATH", &self.path)
             .env("KUBE_EDITOR", "true")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

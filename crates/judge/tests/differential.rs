@@ -5,12 +5,12 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::{Arguments, Failed, Trial};
 use tombolo_judge::compare::{Compared, compare};
 use tombolo_judge::play::Player;
 use tombolo_judge::script::{self, Step};
-use tombolo_judge::{Cluster, Kind, Parts};
+use tombolo_judge::{Cluster, Kind, Parts, binaries};
 
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::from_args();
@@ -22,7 +22,12 @@ fn main() -> Result<ExitCode> {
             .iter()
             .any(|step| script.name(step).contains(filter))
     };
-    let can_run = Kind::available()?.contains(&Kind::Real);
+    let kubectl = binaries::path_with_kubectl().is_some();
+    ensure!(
+        kubectl || !binaries::required(),
+        "kubectl is required (TOMBOLO_REAL=required) and not on this machine: cargo xtask kube"
+    );
+    let can_run = kubectl && Kind::available()?.contains(&Kind::Real);
     let trials = if arguments.list || !can_run {
         scripts.iter().flat_map(Script::not_run).collect()
     } else {
