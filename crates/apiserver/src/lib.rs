@@ -4,6 +4,7 @@
 mod apply;
 pub mod auth;
 mod controllers;
+mod crd;
 pub mod db;
 pub mod discovery;
 pub mod error;

@@ -13,6 +13,8 @@ use serde_json::Value;
 pub use builtin::builtin;
 pub use crd::resources_of as resources_of_crd;
 
+use crate::crd::schema::Schema;
+
 /// Whether objects of a resource live in namespaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
@@ -90,12 +92,27 @@ pub struct Resource {
     pub storage_version: String,
     /// The OpenAPI v3 schema from a CRD.
     pub schema: Option<Arc<Value>>,
+    /// What else a CRD says of it; nothing for built-in kinds.
+    pub(crate) of_crd: OfCrd,
     /// Where the objects are stored; two resources with the same key show the same objects.
     pub storage: StorageKey,
     /// Whether a CRD made it.
     pub custom: bool,
     /// Whether a version of a CRD is deprecated, and the warning to send.
     pub deprecation: Option<String>,
+}
+
+/// What a CRD says of one of its versions, ready for use.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct OfCrd {
+    /// The schema, compiled.
+    pub(crate) structural: Option<Arc<Schema>>,
+    /// The schema of the version in which objects are stored.
+    pub(crate) storage: Option<Arc<Schema>>,
+    /// Objects older than this version of the store are read again by the schemas of now.
+    pub(crate) since: u64,
+    /// Paths by which objects may be selected, without the first dot.
+    pub(crate) selectable: Vec<String>,
 }
 
 /// Names one collection of stored objects.

@@ -233,9 +233,10 @@ pub(crate) fn deployment(name: &str, replicas: i64) -> Value {
 pub(crate) fn link_crd() -> Value {
     let schema = json!({ "openAPIV3Schema": {
         "type": "object", "x-kubernetes-preserve-unknown-fields": true,
-        "properties": { "spec": { "type": "object", "properties": {
+        "properties": { "spec": { "type": "object",
+            "x-kubernetes-preserve-unknown-fields": true, "properties": {
             "members": { "type": "array", "x-kubernetes-list-type": "map",
-                "x-kubernetes-list-map-keys": ["name"], "items": { "type": "object",
+                "x-kubernetes-list-map-keys": ["name"], "items": { "type": "object", "required": ["name"],
                     "properties": { "name": { "type": "string" }, "x": { "type": "integer" } } } },
             "replicas": { "type": "integer" },
         } } },

@@ -34,7 +34,7 @@ static RULES: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         ),
         (r#"(resourceVersion\\?"?[:=] ?\\?"?)\d+"#, "$1<version>"),
         (
-            r#"(resourceVersion%3D|resourceVersion |resource version: |\(|ResourceVersion:\s+)\d+\b"#,
+            r#"(resourceVersion%3D|resourceVersion |resource version: |\(|Resource ?Version:\s+)\d+\b"#,
             "$1<version>",
         ),
         (r#"("continue": ?")[A-Za-z0-9_-]+"#, "$1<continue>"),

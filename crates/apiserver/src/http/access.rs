@@ -60,6 +60,7 @@ pub(super) fn admit(
         query,
         accept,
         parts,
+        warnings: Default::default(),
     })
 }
 

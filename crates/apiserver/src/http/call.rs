@@ -20,6 +20,7 @@ use crate::db::{DryRun, FieldValidation, Force, Target, WriteOptions};
 use crate::error::StatusError;
 use crate::rbac::Attributes;
 use crate::registry::Resource;
+use crate::store::request::Warnings;
 
 /// An admitted request.
 pub(super) struct Call {
@@ -29,6 +30,8 @@ pub(super) struct Call {
     pub(super) query: Query,
     pub(super) accept: Accept,
     pub(super) parts: Parts,
+    /// What the client is warned of, whatever the answer.
+    pub(super) warnings: Warnings,
 }
 
 /// What a handler gives.
@@ -44,10 +47,14 @@ impl Call {
 
     /// Answers; a refusal is an answer.
     pub(super) async fn answer(self, bytes: Bytes) -> Response<Body> {
-        match self.dispatch(bytes).await {
+        let mut response = match self.dispatch(bytes).await {
             Ok(response) => response,
             Err(error) => respond::status(&error),
+        };
+        for warning in self.warnings.take() {
+            respond::warn(&mut response, &warning);
         }
+        response
     }
 
     async fn dispatch(&self, bytes: Bytes) -> Answer {
@@ -73,16 +80,15 @@ impl Call {
             return reviews::answer(self, &bytes);
         }
         let res = self.resource()?;
-        let mut response = match (verb.as_str(), subresource.as_str()) {
+        if let Some(warning) = &res.deprecation {
+            self.warnings.add(warning);
+        }
+        match (verb.as_str(), subresource.as_str()) {
             ("watch", "") => watch::answer(self, &res, permit),
             ("get", "log") => logs::answer(self, &res, permit).await,
             (_, "") => objects::answer(self, &res, &bytes).await,
             _ => subresources::answer(self, &res, &bytes).await,
-        }?;
-        if let Some(warning) = &res.deprecation {
-            respond::warn(&mut response, warning);
         }
-        Ok(response)
     }
 
     /// The resource that the path names, asked for where its scope allows.
@@ -179,6 +185,7 @@ impl Call {
                 Force::No
             },
             validation,
+            warnings: self.warnings.clone(),
         })
     }
 

@@ -99,6 +99,7 @@ impl Row {
             columns: Vec::new(),
             storage_version: "v1".to_owned(),
             schema: None,
+            of_crd: super::OfCrd::default(),
             storage,
             custom: false,
             deprecation: None,

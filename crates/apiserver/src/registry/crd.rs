@@ -3,7 +3,10 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{PrinterColumn, Resource, ScalePaths, Scope, StorageKey, Subresources};
+use crate::crd::schema::Schema;
+use crate::object::version_of;
+
+use super::{OfCrd, PrinterColumn, Resource, ScalePaths, Scope, StorageKey, Subresources};
 
 /// Every served version of a CRD, as resources. Fields that are missing leave it out.
 pub fn resources_of(crd: &Value) -> Vec<Resource> {
@@ -39,18 +42,61 @@ pub fn resources_of(crd: &Value) -> Vec<Resource> {
         columns: Vec::new(),
         storage_version: storage_version.to_owned(),
         schema: None,
+        of_crd: OfCrd::default(),
         storage: StorageKey::new(group, plural),
         custom: true,
         deprecation: None,
     };
+    let schemas: Vec<Option<Arc<Schema>>> = schemas(versions);
+    let storage = versions
+        .iter()
+        .position(|version| version["storage"] == true);
+    let storage = storage.and_then(|at| schemas[at].clone());
     versions
         .iter()
-        .filter(|version| version["served"] == true)
-        .filter_map(|version| one_version(&base, version))
+        .zip(schemas)
+        .filter(|(version, _)| version["served"] == true)
+        .filter_map(|(version, structural)| {
+            let of_crd = OfCrd {
+                structural,
+                storage: storage.clone(),
+                since: version_of(crd),
+                selectable: selectable(&version["selectableFields"]),
+            };
+            one_version(&base, version, of_crd)
+        })
         .collect()
 }
 
-fn one_version(base: &Resource, version: &Value) -> Option<Resource> {
+/// The compiled schema of each version; versions with the same schema share it.
+fn schemas(versions: &[Value]) -> Vec<Option<Arc<Schema>>> {
+    let mut compiled: Vec<(&Value, Arc<Schema>)> = Vec::new();
+    let mut all = Vec::with_capacity(versions.len());
+    for version in versions {
+        let schema = &version["schema"]["openAPIV3Schema"];
+        let known = compiled.iter().find(|(other, _)| *other == schema);
+        let one = match known {
+            Some((_, known)) => Some(Arc::clone(known)),
+            None if schema.is_object() => Some(Arc::new(Schema::root(schema))),
+            None => None,
+        };
+        if let Some(new) = &one {
+            compiled.push((schema, Arc::clone(new)));
+        }
+        all.push(one);
+    }
+    all
+}
+
+fn selectable(value: &Value) -> Vec<String> {
+    let list = value.as_array().map_or(&[][..], Vec::as_slice);
+    let paths = list.iter().filter_map(|one| one["jsonPath"].as_str());
+    paths
+        .map(|path| path.trim_start_matches('.').to_owned())
+        .collect()
+}
+
+fn one_version(base: &Resource, version: &Value, of_crd: OfCrd) -> Option<Resource> {
     let name = text(&version["name"])?;
     let schema = version["schema"]
         .get("openAPIV3Schema")
@@ -65,6 +111,7 @@ fn one_version(base: &Resource, version: &Value) -> Option<Resource> {
         subresources: subresources(&version["subresources"]),
         columns: columns(&version["additionalPrinterColumns"]),
         schema,
+        of_crd,
         deprecation,
         ..base.clone()
     })

@@ -79,7 +79,8 @@ impl FieldSelector {
             })?;
             let known = path == "metadata.name"
                 || (path == "metadata.namespace" && res.is_namespaced())
-                || allowed(res).contains(&path);
+                || allowed(res).contains(&path)
+                || res.of_crd.selectable.iter().any(|field| field == path);
             if !known {
                 return Err(unknown(path, res));
             }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::json::fields;
+use crate::crd::object;
 use crate::error::StatusError;
 use crate::object::Object;
 use crate::registry::Resource;
@@ -36,6 +37,9 @@ pub fn to_storage(res: &Resource, value: &mut Value) {
             }
         }
     }
+    if res.custom {
+        object::prune_for_storage(res, value);
+    }
     fields(value).insert("apiVersion".to_owned(), res.storage_api_version().into());
 }
 
@@ -52,6 +56,9 @@ pub fn from_storage(res: &Resource, value: &mut Value) {
             map.insert("eventTime".to_owned(), json!(null));
         }
     }
+    if res.custom {
+        object::reread(res, value);
+    }
     fields(value).insert("apiVersion".to_owned(), res.api_version().into());
 }
 
@@ -66,8 +73,11 @@ pub fn shown(res: &Resource, stored: Arc<Object>) -> Result<Arc<Object>, StatusE
 }
 
 /// Whether an object is encoded in the version of a resource. It may have been stored when
-/// another version was the one to store.
+/// another version was the one to store, or when the schema was another.
 fn is_in_version_of(res: &Resource, stored: &Object) -> bool {
+    if stored.resource_version() < res.of_crd.since {
+        return false;
+    }
     let found = stored.api_version();
     match found.split_once('/') {
         Some((group, version)) => group == res.group && version == res.version,

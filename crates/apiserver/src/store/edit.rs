@@ -7,6 +7,7 @@ use super::json::{child, fields, list, set, set_at, text};
 use super::request::{DryRun, Outcome, Patch, Subresource, Target, WriteOptions};
 use super::{Moment, Store, admit, convert, meta, scale};
 use crate::apply::{self, managed};
+use crate::crd::{object as crd, typed};
 use crate::error::{Cause, StatusError};
 use crate::object::Object;
 use crate::patch;
@@ -49,6 +50,11 @@ impl Store {
             _ => {
                 self.check_identity(target.res, target.namespace, &mut object)?;
                 check_name(target, &mut object)?;
+                crd::decode(
+                    target.res,
+                    &mut object,
+                    (options.validation, &options.warnings),
+                )?;
                 object
             }
         };
@@ -89,6 +95,8 @@ impl Store {
             _ => {
                 self.check_identity(target.res, target.namespace, &mut patched)?;
                 check_name(target, &mut patched)?;
+                let how = (options.validation, &options.warnings);
+                crd::decode_patched(target.res, &mut patched, how)?;
                 patched
             }
         };
@@ -115,6 +123,7 @@ impl Store {
         if target.sub != Subresource::Scale {
             self.check_identity(target.res, target.namespace, &mut config)?;
             check_name(target, &mut config)?;
+            typed::check(target.res, &config)?;
         }
         if config["metadata"]
             .get("managedFields")
@@ -134,6 +143,7 @@ impl Store {
         }
         let wanted_version = text(&config["metadata"], "resourceVersion").to_owned();
         let mut after = apply::apply(&by, &before, config, options.force)?;
+        crd::settle(target.res, &mut after)?;
         if !wanted_version.is_empty() {
             child(&mut after, "metadata")
                 .insert("resourceVersion".to_owned(), wanted_version.into());
@@ -171,6 +181,7 @@ impl Store {
             return Err(StatusError::conflict(target.res, target.name, &why));
         }
         let mut object = apply::apply_to_nothing(by, config)?;
+        crd::settle(target.res, &mut object)?;
         self.fill_system_fields(moment, target.res, &mut object);
         self.check_namespace_of(target.res, &object)?;
         let stored = self.store_new(moment, target.res, object, options)?;
@@ -239,6 +250,8 @@ impl Store {
         }
         let mut causes = meta::problems(res, &after);
         no_new_finalizers(&before, &after, &mut causes);
+        let changed = (Some(&before), &after);
+        causes.extend(crd::problems(res, changed, target.sub, &options.warnings));
         if !causes.is_empty() {
             return Err(StatusError::invalid(res, target.name, &causes));
         }

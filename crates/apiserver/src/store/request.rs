@@ -1,6 +1,7 @@
 //! The vocabulary of reads and writes: what a request says besides the object.
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use serde_json::Value;
 
 use crate::object::Object;
@@ -101,6 +102,31 @@ pub struct WriteOptions {
     pub force: Force,
     /// What becomes of unknown fields.
     pub validation: FieldValidation,
+    /// What the client is warned of.
+    pub warnings: Warnings,
+}
+
+/// A request's warnings beyond these are not sent.
+const WARNINGS_MAX: usize = 64;
+
+/// Texts that warn a client, gathered while its request is carried out; copies share them.
+#[derive(Debug, Clone, Default)]
+pub struct Warnings(Arc<Mutex<Vec<String>>>);
+
+impl Warnings {
+    /// Adds a text that is not there yet.
+    pub fn add(&self, text: impl Into<String>) {
+        let text = text.into();
+        let mut texts = self.0.lock();
+        if texts.len() < WARNINGS_MAX && !texts.contains(&text) {
+            texts.push(text);
+        }
+    }
+
+    /// Takes all texts.
+    pub fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock())
+    }
 }
 
 impl WriteOptions {

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::json::{child, set, text};
-use super::request::{DryRun, WriteOptions};
+use super::request::{DryRun, Subresource, WriteOptions};
 use super::{Moment, Store, admit, convert, meta, namespaces};
 use crate::apply::managed;
+use crate::crd::object as crd;
 use crate::error::StatusError;
 use crate::object::Object;
 use crate::registry::Resource;
@@ -24,6 +25,7 @@ impl Store {
         options: &WriteOptions,
     ) -> Result<Arc<Object>, StatusError> {
         self.check_identity(res, namespace, &mut object)?;
+        crd::decode(res, &mut object, (options.validation, &options.warnings))?;
         if !text(&object["metadata"], "resourceVersion").is_empty() {
             let why = "resourceVersion should not be set on objects to be created";
             return Err(StatusError::new(500, "", why));
@@ -50,7 +52,13 @@ impl Store {
         let asked = object.clone();
         meta::tidy(&mut object);
         admit::create(self, moment, res, &mut object)?;
-        let causes = meta::problems(res, &object);
+        let mut causes = meta::problems(res, &object);
+        causes.extend(crd::problems(
+            res,
+            (None, &object),
+            Subresource::None,
+            &options.warnings,
+        ));
         if !causes.is_empty() {
             return Err(StatusError::invalid(res, &name, &causes));
         }

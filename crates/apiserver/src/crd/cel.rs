@@ -1,0 +1,17 @@
+//! Rules in CEL, the Common Expression Language: read, checked against a schema, and run within a budget.
+//!
+//! [`parse`] makes a tree of bounded depth, [`check`] gives it types in the words of Kubernetes' checker,
+//! [`eval`] runs it and counts every step, so that no rule runs for long, [`library`] are the functions,
+//! [`rule`] ties rules to schemas.
+mod check;
+mod decl;
+mod eval;
+mod lexer;
+mod library;
+mod macros;
+mod parse;
+pub(crate) mod rule;
+mod value;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,400 @@
+//! The types of an expression, found before it runs: what is undeclared or does not fit is named.
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use super::decl::Ty;
+use super::library::SIGNATURES;
+use super::parse::{Bind, BindKind, Constant, Expr, Fold, FoldKind, Node, Optional, Problem};
+
+/// One way to call a function.
+struct Signature {
+    method: bool,
+    params: Vec<Ty>,
+    result: Ty,
+}
+
+static FUNCTIONS: LazyLock<BTreeMap<&'static str, Vec<Signature>>> = LazyLock::new(|| {
+    let mut functions: BTreeMap<&str, Vec<Signature>> = BTreeMap::new();
+    for line in SIGNATURES
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+    {
+        let mut parts = line.split_whitespace();
+        let (Some(name), Some(result)) = (parts.next(), parts.next()) else {
+            continue;
+        };
+        let (name, method) = name
+            .strip_prefix('.')
+            .map_or((name, false), |name| (name, true));
+        functions.entry(name).or_default().push(Signature {
+            method,
+            params: parts.map(Ty::parse).collect(),
+            result: Ty::parse(result),
+        });
+    }
+    functions
+});
+
+/// Names that have types as their values.
+pub(super) const TYPE_NAMES: [&str; 12] = [
+    "bool",
+    "bytes",
+    "double",
+    "duration",
+    "dyn",
+    "int",
+    "list",
+    "map",
+    "null_type",
+    "string",
+    "timestamp",
+    "uint",
+];
+/// Names before the dots of functions that are in no object.
+pub(super) const NAMESPACES: [&str; 8] = [
+    "optional", "ip", "cidr", "sets", "format", "lists", "strings", "math",
+];
+/// Problems beyond these are not told.
+const PROBLEMS_MAX: usize = 100;
+
+/// What is known of an expression that has been checked.
+#[derive(Debug)]
+pub(super) struct Checked {
+    pub(super) ty: Ty,
+    pub(super) uses_old_self: bool,
+}
+
+/// Checks an expression whose variables have these types.
+pub(super) fn check(node: &Node, variables: &[(&str, Ty)]) -> Result<Checked, Vec<Problem>> {
+    let mut checker = Checker {
+        scope: variables
+            .iter()
+            .map(|(name, ty)| ((*name).to_owned(), ty.clone()))
+            .collect(),
+        problems: Vec::new(),
+        uses_old_self: false,
+    };
+    let ty = checker.node(node);
+    if !checker.problems.is_empty() {
+        return Err(checker.problems);
+    }
+    Ok(Checked {
+        ty,
+        uses_old_self: checker.uses_old_self,
+    })
+}
+
+struct Checker {
+    scope: Vec<(String, Ty)>,
+    problems: Vec<Problem>,
+    uses_old_self: bool,
+}
+
+impl Checker {
+    /// Says what is wrong; the part is dynamic from then on.
+    fn problem(&mut self, at: usize, text: String) -> Ty {
+        if self.problems.len() < PROBLEMS_MAX {
+            self.problems.push(Problem { at, text });
+        }
+        Ty::Dyn
+    }
+
+    fn variable(&mut self, name: &str) -> Option<Ty> {
+        let found = self.scope.iter().rev().find(|(found, _)| found == name);
+        if found.is_some() && name == "oldSelf" {
+            self.uses_old_self = true;
+        }
+        found.map(|(_, ty)| ty.clone())
+    }
+
+    fn node(&mut self, node: &Node) -> Ty {
+        match &node.expr {
+            Expr::Constant(constant) => match constant {
+                Constant::Null => Ty::Null,
+                Constant::Bool(_) => Ty::Bool,
+                Constant::Int(_) => Ty::Int,
+                Constant::Uint(_) => Ty::Uint,
+                Constant::Double(_) => Ty::Double,
+                Constant::Text(_) => Ty::Text,
+                Constant::Bytes(_) => Ty::Bytes,
+            },
+            Expr::Name(name) => match self.variable(name) {
+                Some(ty) => ty,
+                None if TYPE_NAMES.contains(&name.as_str()) => Ty::Type,
+                None => self.undeclared(node.at, name),
+            },
+            Expr::Select(operand, field, optional) => {
+                let of = self.node(operand);
+                let (of, wrapped) = match of {
+                    Ty::Optional(inner) => (*inner, true),
+                    of => (of, *optional == Optional::Yes),
+                };
+                let ty = self.field(node.at, &of, field);
+                if wrapped {
+                    Ty::Optional(Box::new(ty))
+                } else {
+                    ty
+                }
+            }
+            Expr::Has(operand, field) => {
+                let of = self.node(operand);
+                self.field(node.at, &of, field);
+                Ty::Bool
+            }
+            Expr::Call(name, target, args) => self.call(node.at, name, target.as_deref(), args),
+            Expr::List(elements) => {
+                let types: Vec<(usize, Ty)> = elements
+                    .iter()
+                    .map(|(one, _)| (one.at, self.node(one)))
+                    .collect();
+                Ty::List(Box::new(self.same(&types)))
+            }
+            Expr::Map(entries) => {
+                let mut keys = Vec::new();
+                let mut values = Vec::new();
+                for (key, value, _) in entries {
+                    keys.push((key.at, self.node(key)));
+                    values.push((value.at, self.node(value)));
+                }
+                Ty::Map(Box::new(self.same(&keys)), Box::new(self.same(&values)))
+            }
+            Expr::Fold(fold) => self.fold(fold),
+            Expr::Bind(bind) => self.bind(bind),
+        }
+    }
+
+    fn undeclared(&mut self, at: usize, name: &str) -> Ty {
+        self.problem(
+            at,
+            format!("undeclared reference to '{name}' (in container '')"),
+        )
+    }
+
+    fn field(&mut self, at: usize, of: &Ty, field: &str) -> Ty {
+        match of {
+            Ty::Dyn | Ty::Param(_) => Ty::Dyn,
+            Ty::Map(_, value) => (**value).clone(),
+            Ty::Object(fields) => match fields.by_name.get(field) {
+                Some(ty) => ty.clone(),
+                None => self.problem(at, format!("undefined field '{field}'")),
+            },
+            other => self.problem(
+                at,
+                format!("type '{other}' does not support field selection"),
+            ),
+        }
+    }
+
+    /// The one type of all elements; literals do not mix.
+    fn same(&mut self, types: &[(usize, Ty)]) -> Ty {
+        let Some((_, first)) = types.first() else {
+            return Ty::Dyn;
+        };
+        let odd = types.iter().find(|(_, ty)| !fits(first, ty));
+        if let Some((at, ty)) = odd {
+            return self.problem(*at, format!("expected type '{first}' but found '{ty}'"));
+        }
+        first.clone()
+    }
+
+    fn call(&mut self, at: usize, name: &str, target: Option<&Node>, args: &[Node]) -> Ty {
+        if let Some(Node {
+            expr: Expr::Name(space),
+            ..
+        }) = target
+            && NAMESPACES.contains(&space.as_str())
+            && self.variable(space).is_none()
+        {
+            return self.apply(at, &format!("{space}.{name}"), None, args);
+        }
+        if name == "type" && target.is_none() && args.len() == 1 {
+            self.node(&args[0]);
+            return Ty::Type;
+        }
+        if name == "dyn" && target.is_none() && args.len() == 1 {
+            self.node(&args[0]);
+            return Ty::Dyn;
+        }
+        self.apply(at, name, target, args)
+    }
+
+    fn apply(&mut self, at: usize, name: &str, target: Option<&Node>, args: &[Node]) -> Ty {
+        let types: Vec<Ty> = target
+            .into_iter()
+            .chain(args)
+            .map(|arg| self.node(arg))
+            .collect();
+        let Some(signatures) = FUNCTIONS.get(name) else {
+            return self.undeclared(at, name);
+        };
+        let mut result: Option<Ty> = None;
+        for signature in signatures
+            .iter()
+            .filter(|one| one.method == target.is_some())
+        {
+            let Some(ty) = signature.result_for(&types) else {
+                continue;
+            };
+            result = Some(match result {
+                Some(before) if before != ty => Ty::Dyn,
+                _ => ty,
+            });
+        }
+        if let Some(ty) = result {
+            return ty;
+        }
+        let shown: Vec<String> = types.iter().map(Ty::to_string).collect();
+        let shown = match (target, shown.split_first()) {
+            (Some(_), Some((target, args))) => format!("{target}.({})", args.join(", ")),
+            _ => format!("({})", shown.join(", ")),
+        };
+        self.problem(
+            at,
+            format!("found no matching overload for '{name}' applied to '{shown}'"),
+        )
+    }
+
+    fn fold(&mut self, fold: &Fold) -> Ty {
+        let range = self.node(&fold.range);
+        let (key, value) = match &range {
+            Ty::List(element) => (Ty::Int, (**element).clone()),
+            Ty::Map(key, value) => ((**key).clone(), (**value).clone()),
+            Ty::Dyn => (Ty::Dyn, Ty::Dyn),
+            other => {
+                let text = format!(
+                    "expression of type '{other}' cannot be range of a comprehension (must be list, map, or dynamic)"
+                );
+                self.problem(fold.range.at, text);
+                (Ty::Dyn, Ty::Dyn)
+            }
+        };
+        let depth = self.scope.len();
+        match &fold.second {
+            Some(second) => {
+                self.scope.push((fold.var.clone(), key.clone()));
+                self.scope.push((second.clone(), value));
+            }
+            None => {
+                let one = if matches!(range, Ty::Map(..)) {
+                    key.clone()
+                } else {
+                    value
+                };
+                self.scope.push((fold.var.clone(), one));
+            }
+        }
+        let element = self.scope.last().map_or(Ty::Dyn, |(_, ty)| ty.clone());
+        if let Some(filter) = &fold.filter {
+            self.boolean(filter, "_&&_");
+        }
+        let ty = match fold.kind {
+            FoldKind::All => self.boolean(&fold.body, "_&&_"),
+            FoldKind::Exists => self.boolean(&fold.body, "_||_"),
+            FoldKind::ExistsOne => self.boolean(&fold.body, "_?_:_"),
+            FoldKind::Filter => {
+                self.boolean(&fold.body, "_?_:_");
+                Ty::List(Box::new(element))
+            }
+            FoldKind::Map => Ty::List(Box::new(self.node(&fold.body))),
+            FoldKind::TransformMap => Ty::Map(Box::new(key), Box::new(self.node(&fold.body))),
+        };
+        self.scope.truncate(depth);
+        ty
+    }
+
+    fn boolean(&mut self, node: &Node, operator: &str) -> Ty {
+        let ty = self.node(node);
+        if !fits(&Ty::Bool, &ty) {
+            let text =
+                format!("found no matching overload for '{operator}' applied to '(bool, {ty})'");
+            self.problem(node.at, text);
+        }
+        Ty::Bool
+    }
+
+    fn bind(&mut self, bind: &Bind) -> Ty {
+        let value = self.node(&bind.value);
+        let inner = match (bind.kind, value) {
+            (BindKind::Plain, value) => value,
+            (_, Ty::Optional(inner)) => *inner,
+            (_, Ty::Dyn) => Ty::Dyn,
+            (_, other) => {
+                let text =
+                    format!("found no matching overload for 'hasValue' applied to '{other}.()'");
+                self.problem(bind.value.at, text)
+            }
+        };
+        self.scope.push((bind.var.clone(), inner));
+        let body = self.node(&bind.body);
+        self.scope.pop();
+        match bind.kind {
+            BindKind::OptMap => Ty::Optional(Box::new(body)),
+            BindKind::Plain | BindKind::OptFlatMap => body,
+        }
+    }
+}
+
+impl Signature {
+    /// The result's type if the arguments fit.
+    fn result_for(&self, args: &[Ty]) -> Option<Ty> {
+        if self.params.len() != args.len() {
+            return None;
+        }
+        let mut bound = BTreeMap::new();
+        let all = self
+            .params
+            .iter()
+            .zip(args)
+            .all(|(param, arg)| unify(param, arg, &mut bound));
+        all.then(|| fill(&self.result, &bound))
+    }
+}
+
+/// Whether an argument fits a parameter, whose own parameters it determines.
+fn unify(param: &Ty, arg: &Ty, bound: &mut BTreeMap<char, Ty>) -> bool {
+    match (param, arg) {
+        (Ty::Param(name), arg) => match bound.get(name) {
+            Some(before) if *before == Ty::Dyn || *before == Ty::Null => {
+                let ok = fits(before, arg);
+                bound.insert(*name, arg.clone());
+                ok
+            }
+            Some(before) => fits(before, arg),
+            None => {
+                bound.insert(*name, arg.clone());
+                true
+            }
+        },
+        (Ty::List(param), Ty::List(arg)) | (Ty::Optional(param), Ty::Optional(arg)) => {
+            unify(param, arg, bound)
+        }
+        (Ty::Map(key, value), Ty::Map(arg_key, arg_value)) => {
+            unify(key, arg_key, bound) && unify(value, arg_value, bound)
+        }
+        _ => fits(param, arg),
+    }
+}
+
+/// Whether values of one type can be where the other is expected.
+fn fits(wanted: &Ty, found: &Ty) -> bool {
+    match (wanted, found) {
+        (Ty::Dyn | Ty::Param(_), _) | (_, Ty::Dyn | Ty::Param(_)) => true,
+        (Ty::List(a), Ty::List(b)) | (Ty::Optional(a), Ty::Optional(b)) => fits(a, b),
+        (Ty::Map(ka, va), Ty::Map(kb, vb)) => fits(ka, kb) && fits(va, vb),
+        (Ty::Object(_) | Ty::Named(_) | Ty::Duration | Ty::Timestamp, Ty::Null)
+        | (Ty::Null, Ty::Object(_) | Ty::Named(_) | Ty::Duration | Ty::Timestamp) => true,
+        (a, b) => a == b,
+    }
+}
+
+/// A result's type with its parameters filled in.
+fn fill(ty: &Ty, bound: &BTreeMap<char, Ty>) -> Ty {
+    match ty {
+        Ty::Param(name) => bound.get(name).cloned().unwrap_or(Ty::Dyn),
+        Ty::List(inner) => Ty::List(Box::new(fill(inner, bound))),
+        Ty::Optional(inner) => Ty::Optional(Box::new(fill(inner, bound))),
+        Ty::Map(key, value) => Ty::Map(Box::new(fill(key, bound)), Box::new(fill(value, bound))),
+        other => other.clone(),
+    }
+}

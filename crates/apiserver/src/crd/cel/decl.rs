@@ -1,0 +1,227 @@
+//! Types, and how a schema is seen by rules.
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+/// A type.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Ty {
+    Dyn,
+    Null,
+    Bool,
+    Int,
+    Uint,
+    Double,
+    Text,
+    Bytes,
+    Duration,
+    Timestamp,
+    List(Box<Self>),
+    Map(Box<Self>, Box<Self>),
+    Object(Arc<Fields>),
+    Optional(Box<Self>),
+    /// The type of types.
+    Type,
+    /// A type of a library, by name.
+    Named(&'static str),
+    /// A parameter of a function's signature.
+    Param(char),
+}
+
+/// The fields of an object that rules can name, by their escaped names.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Fields {
+    pub(super) by_name: BTreeMap<String, Ty>,
+    /// Escaped names of fields whose names need it.
+    pub(super) escaped: BTreeMap<String, String>,
+}
+
+const NAMED: [&str; 6] = [
+    "net.IP",
+    "net.CIDR",
+    "kubernetes.URL",
+    "kubernetes.Quantity",
+    "kubernetes.NamedFormat",
+    "kubernetes.Semver",
+];
+
+impl Ty {
+    /// A type as a signature spells it; an unknown one is dynamic.
+    pub(super) fn parse(text: &str) -> Self {
+        let inside = |name: &str| {
+            text.strip_prefix(name)
+                .and_then(|rest| rest.strip_prefix('('))
+                .and_then(|rest| rest.strip_suffix(')'))
+        };
+        if let Some(inner) = inside("list") {
+            return Self::List(Box::new(Self::parse(inner)));
+        }
+        if let Some(inner) = inside("optional_type") {
+            return Self::Optional(Box::new(Self::parse(inner)));
+        }
+        if let Some((key, value)) = inside("map").and_then(|inner| inner.split_once(',')) {
+            return Self::Map(
+                Box::new(Self::parse(key.trim())),
+                Box::new(Self::parse(value.trim())),
+            );
+        }
+        match text {
+            "null" => Self::Null,
+            "bool" => Self::Bool,
+            "int" => Self::Int,
+            "uint" => Self::Uint,
+            "double" => Self::Double,
+            "string" => Self::Text,
+            "bytes" => Self::Bytes,
+            "duration" => Self::Duration,
+            "timestamp" => Self::Timestamp,
+            "type" => Self::Type,
+            "A" => Self::Param('A'),
+            "B" => Self::Param('B'),
+            _ => NAMED
+                .iter()
+                .find(|name| **name == text)
+                .map_or(Self::Dyn, |name| Self::Named(name)),
+        }
+    }
+
+    /// How a schema's values look to a rule; none if rules cannot see them.
+    pub(super) fn of_schema(schema: &Value, root: Root) -> Option<Self> {
+        if schema["x-kubernetes-int-or-string"] == true {
+            return Some(Self::Dyn);
+        }
+        let inner = |schema: &Value| Self::of_schema(schema, Root::of(schema));
+        Some(match schema["type"].as_str().unwrap_or_default() {
+            "array" => Self::List(Box::new(inner(&schema["items"])?)),
+            "object" if schema["additionalProperties"].is_object() => {
+                let value = inner(&schema["additionalProperties"])?;
+                Self::Map(Box::new(Self::Text), Box::new(value))
+            }
+            "object" => Self::Object(Arc::new(Fields::of_schema(schema, root))),
+            "string" => match schema["format"].as_str().unwrap_or_default() {
+                "byte" => Self::Bytes,
+                "duration" => Self::Duration,
+                "date" | "date-time" => Self::Timestamp,
+                _ => Self::Text,
+            },
+            "boolean" => Self::Bool,
+            "number" => Self::Double,
+            "integer" => Self::Int,
+            _ => return None,
+        })
+    }
+}
+
+/// Whether a schema is that of a whole resource: then its name and type can be seen without being declared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Root {
+    Yes,
+    No,
+}
+
+impl Root {
+    /// Embedded resources are whole resources.
+    pub(super) fn of(schema: &Value) -> Self {
+        if schema["x-kubernetes-embedded-resource"] == true {
+            Self::Yes
+        } else {
+            Self::No
+        }
+    }
+}
+
+impl Fields {
+    fn of_schema(schema: &Value, root: Root) -> Self {
+        let mut fields = Self::default();
+        for (name, schema) in schema["properties"].as_object().into_iter().flatten() {
+            if let Some(ty) = Ty::of_schema(schema, Root::of(schema)) {
+                fields.add(name, ty);
+            }
+        }
+        if root == Root::Yes {
+            let mut meta = Self::default();
+            meta.add("name", Ty::Text);
+            meta.add("generateName", Ty::Text);
+            fields.add("kind", Ty::Text);
+            fields.add("apiVersion", Ty::Text);
+            fields.add("metadata", Ty::Object(Arc::new(meta)));
+        }
+        fields
+    }
+
+    fn add(&mut self, name: &str, ty: Ty) {
+        let Some(escaped) = escape(name) else { return };
+        if escaped != name {
+            self.escaped.insert(name.to_owned(), escaped.clone());
+        }
+        self.by_name.insert(escaped, ty);
+    }
+}
+
+const RESERVED: [&str; 21] = [
+    "true",
+    "false",
+    "null",
+    "in",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+    "void",
+    "while",
+];
+
+/// The name by which a rule names a field; none if it cannot.
+fn escape(name: &str) -> Option<String> {
+    if RESERVED.contains(&name) {
+        return Some(format!("__{name}__"));
+    }
+    let first = name.chars().next()?;
+    let usable = |c: char| c.is_ascii_alphanumeric() || "_.-/".contains(c);
+    if first.is_ascii_digit() || !name.chars().all(usable) {
+        return None;
+    }
+    Some(
+        name.replace("__", "__underscores__")
+            .replace('.', "__dot__")
+            .replace('-', "__dash__")
+            .replace('/', "__slash__"),
+    )
+}
+
+impl fmt::Display for Ty {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dyn => f.write_str("dyn"),
+            Self::Null => f.write_str("null"),
+            Self::Bool => f.write_str("bool"),
+            Self::Int => f.write_str("int"),
+            Self::Uint => f.write_str("uint"),
+            Self::Double => f.write_str("double"),
+            Self::Text => f.write_str("string"),
+            Self::Bytes => f.write_str("bytes"),
+            Self::Duration => f.write_str("duration"),
+            Self::Timestamp => f.write_str("timestamp"),
+            Self::List(inner) => write!(f, "list({inner})"),
+            Self::Map(key, value) => write!(f, "map({key}, {value})"),
+            Self::Object(_) => f.write_str("object"),
+            Self::Optional(inner) => write!(f, "optional_type({inner})"),
+            Self::Type => f.write_str("type"),
+            Self::Named(name) => f.write_str(name),
+            Self::Param(name) => write!(f, "{name}"),
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Functions of lists and sets.
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use super::super::eval::{Evaluated, Failure, Run};
+use super::super::value::Val;
+
+/// Calls a function of this module; nothing if it is another's.
+pub(super) fn call(run: &mut Run, name: &str, args: &[Val]) -> Option<Evaluated> {
+    match args {
+        [Val::List(list)] => one(name, list),
+        [Val::List(list), Val::List(other)] => sets(run, name, list, other),
+        [Val::List(list), Val::Text(by)] if name == "join" => Some(join(list, by)),
+        [Val::List(list), other] => with(name, list, other),
+        [Val::List(list), Val::Int(from), Val::Int(to)] if name == "slice" => {
+            Some(slice(list, *from, *to))
+        }
+        [Val::Int(count)] if name == "lists.range" => Some(
+            run.spend(u64::try_from(*count).unwrap_or(0))
+                .map(|()| Val::list((0..*count).map(Val::Int).collect())),
+        ),
+        _ => None,
+    }
+}
+
+fn one(name: &str, list: &[Val]) -> Option<Evaluated> {
+    Some(match name {
+        "isSorted" => {
+            let sorted = list
+                .windows(2)
+                .all(|pair| pair[0].order(&pair[1]).is_some_and(Ordering::is_le));
+            Ok(Val::Bool(sorted))
+        }
+        "sum" => sum(list),
+        "min" | "max" => extreme(name, list),
+        "join" => join(list, ""),
+        "reverse" => Ok(Val::list(list.iter().rev().cloned().collect())),
+        "sort" => {
+            let mut sorted = list.to_vec();
+            sorted.sort_by(|a, b| a.order(b).unwrap_or(Ordering::Equal));
+            Ok(Val::list(sorted))
+        }
+        "distinct" => {
+            let mut seen: Vec<Val> = Vec::new();
+            for value in list {
+                if !seen.iter().any(|other| other.equals(value)) {
+                    seen.push(value.clone());
+                }
+                if seen.len() > 1000 {
+                    return Some(Err(Failure::Cost));
+                }
+            }
+            Ok(Val::list(seen))
+        }
+        "flatten" => Ok(flatten(list, 1)),
+        "first" => Ok(Val::Optional(list.first().cloned().map(Arc::new))),
+        "last" => Ok(Val::Optional(list.last().cloned().map(Arc::new))),
+        _ => return None,
+    })
+}
+
+fn with(name: &str, list: &[Val], other: &Val) -> Option<Evaluated> {
+    let index = |found: Option<usize>| found.and_then(|at| i64::try_from(at).ok()).unwrap_or(-1);
+    Some(Ok(match (name, other) {
+        ("indexOf", other) => Val::Int(index(list.iter().position(|one| one.equals(other)))),
+        ("lastIndexOf", other) => Val::Int(index(list.iter().rposition(|one| one.equals(other)))),
+        ("includes", other) => Val::Bool(list.iter().any(|one| one.equals(other))),
+        ("flatten", Val::Int(depth)) => flatten(list, *depth),
+        _ => return None,
+    }))
+}
+
+fn flatten(list: &[Val], depth: i64) -> Val {
+    let depth = depth.min(32);
+    let mut out = Vec::new();
+    for value in list {
+        match value {
+            Val::List(inner) if depth > 1 => match flatten(inner, depth - 1) {
+                Val::List(flat) => out.extend(flat.iter().cloned()),
+                other => out.push(other),
+            },
+            Val::List(inner) if depth == 1 => out.extend(inner.iter().cloned()),
+            other => out.push(other.clone()),
+        }
+    }
+    Val::list(out)
+}
+
+fn join(list: &[Val], by: &str) -> Evaluated {
+    let mut out = String::new();
+    for (index, value) in list.iter().enumerate() {
+        let Val::Text(text) = value else {
+            return Err(Failure::overload());
+        };
+        if index > 0 {
+            out.push_str(by);
+        }
+        out.push_str(text);
+        if out.len() > 1 << 21 {
+            return Err(Failure::Cost);
+        }
+    }
+    Ok(Val::text(out))
+}
+
+fn slice(list: &[Val], from: i64, to: i64) -> Evaluated {
+    let bounds = (usize::try_from(from), usize::try_from(to));
+    let (Ok(start), Ok(end)) = bounds else {
+        return Err(Failure::new(format!(
+            "cannot slice({from}, {to}), negative indexes not supported"
+        )));
+    };
+    let part = list.get(start..end);
+    part.map(|part| Val::list(part.to_vec())).ok_or_else(|| {
+        Failure::new(format!(
+            "cannot slice({from}, {to}), list is length {}",
+            list.len()
+        ))
+    })
+}
+
+fn sum(list: &[Val]) -> Evaluated {
+    let mut total = match list.first() {
+        None | Some(Val::Int(_)) => Val::Int(0),
+        Some(Val::Uint(_)) => Val::Uint(0),
+        Some(Val::Double(_)) => Val::Double(0.0),
+        Some(Val::Duration(_)) => Val::Duration(0),
+        Some(_) => return Err(Failure::overload()),
+    };
+    for value in list {
+        total = super::core::call("_+_", &[total, value.clone()])
+            .unwrap_or_else(|| Err(Failure::overload()))?;
+    }
+    Ok(total)
+}
+
+fn extreme(name: &str, list: &[Val]) -> Evaluated {
+    let Some(first) = list.first() else {
+        return Err(Failure::new(format!("{name} called on empty list")));
+    };
+    let mut best = first;
+    for value in list {
+        let order = value.order(best).ok_or_else(Failure::overload)?;
+        let better = if name == "min" {
+            order.is_lt()
+        } else {
+            order.is_gt()
+        };
+        if better {
+            best = value;
+        }
+    }
+    Ok(best.clone())
+}
+
+fn sets(run: &mut Run, name: &str, a: &[Val], b: &[Val]) -> Option<Evaluated> {
+    if !name.starts_with("sets.") {
+        return with(name, a, &Val::list(b.to_vec()));
+    }
+    if let Err(error) = run.spend((a.len() as u64).saturating_mul(b.len() as u64)) {
+        return Some(Err(error));
+    }
+    let contains =
+        |a: &[Val], b: &[Val]| b.iter().all(|one| a.iter().any(|other| other.equals(one)));
+    Some(Ok(Val::Bool(match name {
+        "sets.contains" => contains(a, b),
+        "sets.equivalent" => contains(a, b) && contains(b, a),
+        "sets.intersects" => a.iter().any(|one| b.iter().any(|other| other.equals(one))),
+        _ => return None,
+    })))
+}

@@ -1,0 +1,562 @@
+//! From text to a tree. Macros become nodes of their own; nothing nests deeper than [`DEPTH_MAX`].
+use super::lexer::{Token, Word, words};
+
+/// How deep expressions may nest.
+const DEPTH_MAX: usize = 60;
+/// How deep the tree may be: long chains nest as well.
+const HEIGHT_MAX: usize = 150;
+/// How long an expression may be, in characters.
+const LENGTH_MAX: usize = 100_000;
+
+/// What is wrong with an expression, and where, in characters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Problem {
+    pub(super) at: usize,
+    pub(super) text: String,
+}
+
+impl Problem {
+    pub(super) fn new(at: usize, text: impl Into<String>) -> Self {
+        Self {
+            at,
+            text: text.into(),
+        }
+    }
+
+    /// As Kubernetes prints it: where, what, the line, and a mark below.
+    pub(super) fn shown(&self, source: &str) -> String {
+        let mut start = 0;
+        let mut line = 1;
+        for (at, c) in source.chars().enumerate().take(self.at) {
+            if c == '\n' {
+                line += 1;
+                start = at + 1;
+            }
+        }
+        let snippet: String = source
+            .chars()
+            .skip(start)
+            .take_while(|c| *c != '\n')
+            .collect();
+        let column = self.at - start;
+        format!(
+            "ERROR: <input>:{line}:{}: {}\n | {snippet}\n | {}^",
+            column + 1,
+            self.text,
+            ".".repeat(column)
+        )
+    }
+}
+
+/// A node of the tree, and where it is.
+#[derive(Debug, Clone)]
+pub(super) struct Node {
+    pub(super) at: usize,
+    pub(super) expr: Expr,
+    /// How deep the tree below is.
+    height: usize,
+}
+
+impl Node {
+    pub(super) fn new(at: usize, expr: Expr) -> Self {
+        let below = match &expr {
+            Expr::Constant(_) | Expr::Name(_) => 0,
+            Expr::Select(operand, ..) | Expr::Has(operand, _) => operand.height,
+            Expr::Call(_, target, args) => {
+                let target = target.as_ref().map_or(0, |target| target.height);
+                args.iter().map(|arg| arg.height).fold(target, usize::max)
+            }
+            Expr::List(elements) => elements
+                .iter()
+                .map(|(one, _)| one.height)
+                .max()
+                .unwrap_or(0),
+            Expr::Map(entries) => {
+                let heights = entries
+                    .iter()
+                    .map(|(key, value, _)| key.height.max(value.height));
+                heights.max().unwrap_or(0)
+            }
+            Expr::Fold(fold) => {
+                let filter = fold.filter.as_ref().map_or(0, |filter| filter.height);
+                fold.range.height.max(fold.body.height).max(filter)
+            }
+            Expr::Bind(bind) => bind.value.height.max(bind.body.height),
+        };
+        Self {
+            at,
+            expr,
+            height: below + 1,
+        }
+    }
+
+    /// Refuses a tree that is too deep to be walked.
+    fn bounded(self) -> Result<Self, Problem> {
+        if self.height > HEIGHT_MAX {
+            return Err(Problem::new(0, "expression recursion limit exceeded: 250"));
+        }
+        Ok(self)
+    }
+}
+
+/// A constant.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Constant {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Uint(u64),
+    Double(f64),
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+/// What a node is.
+#[derive(Debug, Clone)]
+pub(super) enum Expr {
+    Constant(Constant),
+    Name(String),
+    /// A field; optional with `.?`.
+    Select(Box<Node>, String, Optional),
+    /// Whether a field is there.
+    Has(Box<Node>, String),
+    /// An operator (`_+_`) or a function; with a target if it is a method.
+    Call(String, Option<Box<Node>>, Vec<Node>),
+    List(Vec<(Node, Optional)>),
+    Map(Vec<(Node, Node, Optional)>),
+    /// `all`, `exists` and so on.
+    Fold(Box<Fold>),
+    /// `cel.bind` and `optMap`, which name a value.
+    Bind(Box<Bind>),
+}
+
+/// Whether an element or field may be absent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Optional {
+    No,
+    Yes,
+}
+
+/// A macro that goes through a list or map.
+#[derive(Debug, Clone)]
+pub(super) struct Fold {
+    pub(super) kind: FoldKind,
+    pub(super) range: Node,
+    pub(super) var: String,
+    pub(super) second: Option<String>,
+    pub(super) filter: Option<Node>,
+    pub(super) body: Node,
+}
+
+/// What a macro makes of the elements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FoldKind {
+    All,
+    Exists,
+    ExistsOne,
+    Map,
+    Filter,
+    TransformMap,
+}
+
+/// A value with a name.
+#[derive(Debug, Clone)]
+pub(super) struct Bind {
+    pub(super) kind: BindKind,
+    pub(super) var: String,
+    pub(super) value: Node,
+    pub(super) body: Node,
+}
+
+/// How a value gets its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BindKind {
+    Plain,
+    OptMap,
+    OptFlatMap,
+}
+
+/// Words that are no names.
+const RESERVED: [&str; 17] = [
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+    "void",
+    "while",
+];
+
+/// Reads an expression.
+pub(super) fn parse(source: &str) -> Result<Node, Problem> {
+    if source.chars().count() > LENGTH_MAX {
+        return Err(Problem::new(
+            0,
+            "expression code point size exceeds limit: size: , limit 100000",
+        ));
+    }
+    let mut parser = Parser {
+        words: words(source)?,
+        next: 0,
+        depth: 0,
+    };
+    let node = parser.expr()?;
+    match parser.peek() {
+        Token::End => Ok(node),
+        _ => Err(parser.unexpected("<EOF>")),
+    }
+}
+
+struct Parser {
+    words: Vec<Word>,
+    next: usize,
+    depth: usize,
+}
+
+type Parsed = Result<Node, Problem>;
+
+impl Parser {
+    fn word(&self) -> &Word {
+        let last = self.words.len() - 1;
+        &self.words[self.next.min(last)]
+    }
+
+    fn peek(&self) -> &Token {
+        &self.word().token
+    }
+
+    fn at(&self) -> usize {
+        self.word().at
+    }
+
+    fn step(&mut self) -> Token {
+        let token = self.peek().clone();
+        self.next += 1;
+        token
+    }
+
+    fn eat(&mut self, sign: &str) -> Option<usize> {
+        let at = self.at();
+        (*self.peek() == Token::Sign(sign_of(sign)?)).then(|| {
+            self.next += 1;
+            at
+        })
+    }
+
+    fn expect(&mut self, sign: &str) -> Result<usize, Problem> {
+        self.eat(sign)
+            .ok_or_else(|| self.unexpected(&format!("'{sign}'")))
+    }
+
+    fn unexpected(&self, wanted: &str) -> Problem {
+        let word = self.word();
+        let shown = word.token.shown(&word.source);
+        let how = match wanted {
+            "<EOF>" => "extraneous input",
+            "')'" | "']'" | "'}'" | "':'" if word.token != Token::End => "missing",
+            _ => "mismatched input",
+        };
+        let text = match how {
+            "missing" => format!("Syntax error: missing {wanted} at '{shown}'"),
+            how => format!("Syntax error: {how} '{shown}' expecting {wanted}"),
+        };
+        Problem::new(word.at, text)
+    }
+
+    fn deeper(&mut self) -> Result<(), Problem> {
+        self.depth += 1;
+        if self.depth > DEPTH_MAX {
+            return Err(Problem::new(
+                self.at(),
+                "expression recursion limit exceeded: 250",
+            ));
+        }
+        Ok(())
+    }
+
+    fn expr(&mut self) -> Parsed {
+        self.deeper()?;
+        let condition = self.or()?;
+        let node = match self.eat("?") {
+            None => condition,
+            Some(at) => {
+                let yes = self.or()?;
+                self.expect(":")?;
+                let no = self.expr()?;
+                call(at, "_?_:_", vec![condition, yes, no])
+            }
+        };
+        self.depth -= 1;
+        Ok(node)
+    }
+
+    fn or(&mut self) -> Parsed {
+        self.chain(&[("||", "_||_")], Self::and)
+    }
+
+    fn and(&mut self) -> Parsed {
+        self.chain(&[("&&", "_&&_")], Self::relation)
+    }
+
+    fn relation(&mut self) -> Parsed {
+        let signs = [
+            ("<=", "_<=_"),
+            (">=", "_>=_"),
+            ("<", "_<_"),
+            (">", "_>_"),
+            ("==", "_==_"),
+            ("!=", "_!=_"),
+        ];
+        let mut left = self.sum()?;
+        loop {
+            let is_in = *self.peek() == Token::Name("in".to_owned());
+            if is_in {
+                let at = self.at();
+                self.next += 1;
+                let right = self.sum()?;
+                left = call(at, "@in", vec![left, right]).bounded()?;
+                continue;
+            }
+            let found = signs
+                .iter()
+                .find_map(|(sign, name)| Some((self.eat(sign)?, *name)));
+            let Some((at, name)) = found else {
+                return Ok(left);
+            };
+            let right = self.sum()?;
+            left = call(at, name, vec![left, right]).bounded()?;
+        }
+    }
+
+    fn sum(&mut self) -> Parsed {
+        self.chain(&[("+", "_+_"), ("-", "_-_")], Self::product)
+    }
+
+    fn product(&mut self) -> Parsed {
+        self.chain(&[("*", "_*_"), ("/", "_/_"), ("%", "_%_")], Self::unary)
+    }
+
+    fn chain(&mut self, signs: &[(&str, &'static str)], below: fn(&mut Self) -> Parsed) -> Parsed {
+        let mut left = below(self)?;
+        loop {
+            let found = signs
+                .iter()
+                .find_map(|(sign, name)| Some((self.eat(sign)?, *name)));
+            let Some((at, name)) = found else {
+                return Ok(left);
+            };
+            let right = below(self)?;
+            left = call(at, name, vec![left, right]).bounded()?;
+        }
+    }
+
+    fn unary(&mut self) -> Parsed {
+        for (sign, name) in [("!", "!_"), ("-", "-_")] {
+            let Some(at) = self.eat(sign) else { continue };
+            if sign == "-" {
+                let negative = match self.peek() {
+                    Token::Int(number) => Some(Constant::Int(-number)),
+                    Token::IntMin => Some(Constant::Int(i64::MIN)),
+                    Token::Double(number) => Some(Constant::Double(-number)),
+                    _ => None,
+                };
+                if let Some(constant) = negative {
+                    self.next += 1;
+                    return self.members(Node::new(at, Expr::Constant(constant)));
+                }
+            }
+            self.deeper()?;
+            let operand = self.unary()?;
+            self.depth -= 1;
+            return Ok(call(at, name, vec![operand]));
+        }
+        let primary = self.primary()?;
+        self.members(primary)
+    }
+
+    fn members(&mut self, mut node: Node) -> Parsed {
+        loop {
+            node = node.bounded()?;
+            if let Some(at) = self.eat(".?") {
+                let field = self.name()?;
+                node = Node::new(at, Expr::Select(Box::new(node), field, Optional::Yes));
+            } else if let Some(at) = self.eat(".") {
+                let field = self.name()?;
+                node = match self.eat("(") {
+                    None => Node::new(at, Expr::Select(Box::new(node), field, Optional::No)),
+                    Some(open) => {
+                        let args = self.list_until(")")?;
+                        super::macros::method(open, node, field, args)?
+                    }
+                };
+            } else if let Some(at) = self.eat("[?") {
+                let index = self.expr()?;
+                self.expect("]")?;
+                node = call(at, "_[?_]", vec![node, index]);
+            } else if let Some(at) = self.eat("[") {
+                let index = self.expr()?;
+                self.expect("]")?;
+                node = call(at, "_[_]", vec![node, index]);
+            } else {
+                return Ok(node);
+            }
+        }
+    }
+
+    fn name(&mut self) -> Result<String, Problem> {
+        match self.peek().clone() {
+            Token::Name(name) => {
+                self.next += 1;
+                Ok(name)
+            }
+            _ => Err(self.unexpected("IDENTIFIER")),
+        }
+    }
+
+    fn list_until(&mut self, close: &str) -> Result<Vec<Node>, Problem> {
+        let mut nodes = Vec::new();
+        if self.eat(close).is_some() {
+            return Ok(nodes);
+        }
+        loop {
+            nodes.push(self.expr()?);
+            if self.eat(",").is_none() {
+                self.expect(close)?;
+                return Ok(nodes);
+            }
+        }
+    }
+
+    fn primary(&mut self) -> Parsed {
+        let at = self.at();
+        let constant = |constant| Ok(Node::new(at, Expr::Constant(constant)));
+        if self.eat("(").is_some() {
+            let node = self.expr()?;
+            self.expect(")")?;
+            return Ok(node);
+        }
+        if self.eat("[").is_some() {
+            return self.list(at);
+        }
+        if self.eat("{").is_some() {
+            return self.map(at);
+        }
+        if *self.peek() == Token::Sign("[?") {
+            return Err(self.unexpected(START));
+        }
+        // A leading dot names the root, which is where everything is.
+        let dotted = self.eat(".").is_some();
+        if !matches!(
+            self.peek(),
+            Token::Name(_)
+                | Token::Int(_)
+                | Token::Uint(_)
+                | Token::Double(_)
+                | Token::Text(_)
+                | Token::Bytes(_)
+        ) || (dotted && !matches!(self.peek(), Token::Name(_)))
+        {
+            return Err(self.unexpected(if dotted { "IDENTIFIER" } else { START }));
+        }
+        match self.step() {
+            Token::Int(number) => constant(Constant::Int(number)),
+            Token::Uint(number) => constant(Constant::Uint(number)),
+            Token::Double(number) => constant(Constant::Double(number)),
+            Token::Text(text) => constant(Constant::Text(text)),
+            Token::Bytes(bytes) => constant(Constant::Bytes(bytes)),
+            Token::Name(name) => self.named(at, name),
+            Token::IntMin | Token::Sign(_) | Token::End => {
+                Err(Problem::new(at, "invalid int literal"))
+            }
+        }
+    }
+
+    fn named(&mut self, at: usize, name: String) -> Parsed {
+        let constant = match name.as_str() {
+            "true" => Some(Constant::Bool(true)),
+            "false" => Some(Constant::Bool(false)),
+            "null" => Some(Constant::Null),
+            _ => None,
+        };
+        if let Some(constant) = constant {
+            return Ok(Node::new(at, Expr::Constant(constant)));
+        }
+        if name == "in" {
+            self.next -= 1;
+            return Err(self.unexpected(START));
+        }
+        if RESERVED.contains(&name.as_str()) {
+            return Err(Problem::new(at, format!("reserved identifier: {name}")));
+        }
+        match self.eat("(") {
+            None => Ok(Node::new(at, Expr::Name(name))),
+            Some(open) => {
+                let args = self.list_until(")")?;
+                super::macros::function(open, name, args)
+            }
+        }
+    }
+
+    fn list(&mut self, at: usize) -> Parsed {
+        let mut elements = Vec::new();
+        while self.eat("]").is_none() {
+            let optional = if self.eat("?").is_some() {
+                Optional::Yes
+            } else {
+                Optional::No
+            };
+            elements.push((self.expr()?, optional));
+            if self.eat(",").is_none() {
+                self.expect("]")?;
+                break;
+            }
+        }
+        Ok(Node::new(at, Expr::List(elements)))
+    }
+
+    fn map(&mut self, at: usize) -> Parsed {
+        let mut entries = Vec::new();
+        while self.eat("}").is_none() {
+            let optional = if self.eat("?").is_some() {
+                Optional::Yes
+            } else {
+                Optional::No
+            };
+            let key = self.expr()?;
+            self.expect(":")?;
+            entries.push((key, self.expr()?, optional));
+            if self.eat(",").is_none() {
+                self.expect("}")?;
+                break;
+            }
+        }
+        Ok(Node::new(at, Expr::Map(entries)))
+    }
+}
+
+/// What an expression may begin with, as the generated parser says it.
+const START: &str = "{'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}";
+
+fn sign_of(text: &str) -> Option<&'static str> {
+    [
+        "&&", "||", "==", "!=", "<=", ">=", "[?", "{?", ".?", "<", ">", "(", ")", "[", "]", "{",
+        "}", ".", ",", "-", "!", "?", ":", "+", "*", "/", "%",
+    ]
+    .into_iter()
+    .find(|sign| *sign == text)
+}
+
+/// A call of an operator or function.
+pub(super) fn call(at: usize, name: &str, args: Vec<Node>) -> Node {
+    Node::new(at, Expr::Call(name.to_owned(), None, args))
+}

@@ -1,0 +1,169 @@
+//! Expressions and what they give, or why not.
+use serde_json::{Value as Json, json};
+
+use super::check::check;
+use super::decl::{Root, Ty};
+use super::eval::{Failure, Run};
+use super::parse::parse;
+use super::value::Val;
+
+fn schema() -> Json {
+    json!({"type": "object", "properties": {
+        "n": {"type": "integer"}, "d": {"type": "number"}, "s": {"type": "string"},
+        "xs": {"type": "array", "items": {"type": "string"}},
+        "m": {"type": "object", "additionalProperties": {"type": "integer"}},
+        "t": {"type": "string", "format": "date-time"}, "dur": {"type": "string", "format": "duration"},
+        "p": {"x-kubernetes-int-or-string": true}, "a-b": {"type": "string"}, "namespace": {"type": "string"}}})
+}
+
+fn value() -> Json {
+    json!({"n": 3, "d": 2.5, "s": "hello", "xs": ["a", "b", "b"], "m": {"k": 1, "l": 2},
+        "t": "2024-05-06T07:08:09Z", "dur": "1h30m", "p": "50%", "a-b": "dash", "namespace": "ns"})
+}
+
+fn run(text: &str) -> Result<Val, String> {
+    let ty = Ty::of_schema(&schema(), Root::No).unwrap();
+    let node = parse(text).map_err(|problem| problem.text)?;
+    check(&node, &[("self", ty.clone())]).map_err(|problems| problems[0].text.clone())?;
+    let this = Val::of_json(&value(), &ty, &mut 0);
+    let mut run = Run::new(vec![("self".to_owned(), this)], 100_000);
+    run.node(&node).map_err(|failure| match failure {
+        Failure::Cost => "cost".to_owned(),
+        Failure::Error(text) => text,
+    })
+}
+
+#[track_caller]
+fn holds(text: &str) {
+    match run(text) {
+        Ok(Val::Bool(true)) => {}
+        other => panic!("{text}: {other:?}"),
+    }
+}
+
+#[track_caller]
+fn fails(text: &str, why: &str) {
+    assert_eq!(run(text).unwrap_err(), why, "{text}");
+}
+
+#[test]
+fn operators_and_macros() {
+    for text in [
+        "1 + 2 * 3 == 7 && -self.n == -3 && 7 / 2 == 3 && 7 % 4 == 3",
+        "self.d > 2 && self.n < 3.5 && dyn(1) == 1.0 && 2u < 3",
+        "'a' + 'b' == 'ab' && [1] + [2] == [1, 2]",
+        "'b' in self.xs && 'k' in self.m && !('z' in self.m)",
+        "self.xs.all(x, size(x) == 1) && self.xs.exists(x, x == 'a') && self.xs.exists_one(x, x == 'a')",
+        "self.xs.map(x, x + x) == ['aa', 'bb', 'bb'] && self.xs.filter(x, x != 'a').size() == 2",
+        "self.xs.map(x, x != 'a', x) == ['b', 'b'] && self.m.all(k, self.m[k] > 0)",
+        "self.m.all(k, v, v > 0) && self.xs.all(i, x, i < 3 || x == 'a')",
+        "has(self.s) && self.__namespace__ == 'ns' && self.a__dash__b == 'dash'",
+        "true || 1 / 0 == 1",
+        "false ? 1 / 0 == 1 : true",
+        "type(self.p) == string && type(self.n) == int && type(1.5) == double",
+        "{'a': 1, 'b': 2}.b == 2 && {'a': 1}['a'] == 1",
+        "self.?s.orValue('') == 'hello' && optional.of(1).hasValue() && optional.none().orValue(3) == 3",
+        "self.xs[?9].orValue('none') == 'none'",
+        "cel.bind(x, self.n, x + x) == 6",
+        "r'\\d' == '\\\\d' && 'tab\\t' != 'tab' && '''a\nb'''.size() == 3",
+    ] {
+        holds(text);
+    }
+}
+
+#[test]
+fn functions() {
+    for text in [
+        "self.s.startsWith('he') && self.s.endsWith('lo') && self.s.contains('ell') && self.s.matches('^h.*o$')",
+        "self.s.upperAscii() == 'HELLO' && 'A'.lowerAscii() == 'a' && ' x '.trim() == 'x'",
+        "'a,b'.split(',') == ['a', 'b'] && ['a', 'b'].join('-') == 'a-b' && 'aXbX'.replace('X', '') == 'ab'",
+        "'hello'.substring(1, 3) == 'el' && 'hello'.indexOf('l') == 2 && 'hello'.lastIndexOf('l') == 3",
+        "'abc'.charAt(1) == 'b' && 'abc'.find('b.') == 'bc' && 'a1b2'.findAll('[0-9]') == ['1', '2']",
+        "'%s is %d or %.2f'.format([dyn('x'), 3, 1.5]) == 'x is 3 or 1.50'",
+        "[1, 2].isSorted() && [1, 2].sum() == 3 && [3, 1].min() == 1 && [3, 1].max() == 3 && [1, 2].indexOf(2) == 1",
+        "sets.contains([1, 2], [1]) && sets.equivalent([1, 1], [1]) && !sets.intersects([1], [2])",
+        "self.t > timestamp('2024-01-01T00:00:00Z') && self.t.getFullYear() == 2024 && self.t.getMonth() == 4",
+        "self.dur == duration('90m') && self.dur.getMinutes() == 90 && duration('1h') < self.dur",
+        "isURL('https://a.b:80/c?d=e') && url('https://a.b:80/c').getHost() == 'a.b:80' && url('https://a.b:80/c').getPort() == '80'",
+        "isIP('::1') && ip('10.0.0.1').family() == 4 && cidr('10.0.0.0/8').containsIP('10.1.2.3')",
+        "cidr('10.0.0.0/8').containsCIDR('10.1.0.0/16') && cidr('10.0.0.0/8').prefixLength() == 8",
+        "isQuantity('1Gi') && quantity('1Gi').isGreaterThan(quantity('1G')) && quantity('1500m').compareTo(quantity('1.5')) == 0",
+        "quantity('2').add(quantity('3')).asInteger() == 5 && semver('1.2.3').isLessThan(semver('1.10.0'))",
+        "int('3') == 3 && string(1) == '1' && double('1.5') == 1.5 && string(2.0) == '2' && bool('true')",
+        "!format.dns1123Label().validate('ok').hasValue() && format.dns1123Label().validate('NO').hasValue()",
+    ] {
+        holds(text);
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_named_before_it_runs() {
+    fails("self.nope", "undefined field 'nope'");
+    fails("nope", "undeclared reference to 'nope' (in container '')");
+    fails(
+        "self.s.nope()",
+        "undeclared reference to 'nope' (in container '')",
+    );
+    fails(
+        "self.n > 'a'",
+        "found no matching overload for '_>_' applied to '(int, string)'",
+    );
+    fails(
+        "self.n == 'a'",
+        "found no matching overload for '_==_' applied to '(int, string)'",
+    );
+    fails(
+        "self.s.startsWith(1)",
+        "found no matching overload for 'startsWith' applied to 'string.(int)'",
+    );
+    fails("self.s.x", "type 'string' does not support field selection");
+    fails(
+        "self.n.all(x, true)",
+        "expression of type 'int' cannot be range of a comprehension (must be list, map, or dynamic)",
+    );
+}
+
+#[test]
+fn what_goes_wrong_while_it_runs_is_an_error() {
+    fails("1 / 0 == 1", "division by zero");
+    fails("self.xs[7] == ''", "index out of bounds: 7");
+    fails("self.m['z'] == 1", "no such key: z");
+    fails("9223372036854775807 + 1 == 0", "integer overflow");
+    fails("self.p > 1", "no such overload");
+    fails(
+        "[1, 2].map(x, 'a' + string(x)).join(',') == 1",
+        "found no matching overload for '_==_' applied to '(string, int)'",
+    );
+}
+
+#[test]
+fn no_expression_runs_or_nests_for_long() {
+    let nested = "[1,2,3,4,5,6,7,8,9,10].all(a, ".repeat(8) + "true" + &")".repeat(8);
+    fails(&nested, "cost");
+    for text in [
+        "(".repeat(100_000),
+        "!".repeat(100_000),
+        "-".repeat(100_000),
+        "a.b".repeat(10_000),
+        "1+".repeat(10_000) + "1",
+        "[".repeat(50_000),
+    ] {
+        assert!(run(&text).is_err());
+    }
+}
+
+#[test]
+fn a_problem_is_shown_where_it_is() {
+    let text = "self.a &&\n  self.nope";
+    let node = parse(text).unwrap();
+    let ty = Ty::of_schema(
+        &json!({"type": "object", "properties": {"a": {"type": "boolean"}}}),
+        Root::No,
+    )
+    .unwrap();
+    let problems = check(&node, &[("self", ty)]).unwrap_err();
+    assert_eq!(
+        problems[0].shown(text),
+        "ERROR: <input>:2:7: undefined field 'nope'\n |   self.nope\n | ......^"
+    );
+}

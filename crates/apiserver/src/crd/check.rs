@@ -1,0 +1,2 @@
+//! Whether a CustomResourceDefinition may be stored, in Kubernetes' words.
+pub(crate) mod field_path;
