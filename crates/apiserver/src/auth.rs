@@ -10,17 +10,24 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use serde_json::{Value, json};
 
-use crate::token::{Bound, Claims, ISSUER, TokenError, TokenKey};
+use crate::token::{Bound, Claims, ISSUER, LegacyClaims, TokenError, TokenKey, Verified};
 
 pub mod certificate;
 pub mod impersonate;
 
 /// The group of cluster administrators, whom no rule binds.
 pub const MASTERS: &str = "system:masters";
+/// The group of nodes.
+pub const NODES: &str = "system:nodes";
 /// The group of everybody who has proved who he is.
 pub const AUTHENTICATED: &str = "system:authenticated";
 /// The group of those who have not.
 pub const UNAUTHENTICATED: &str = "system:unauthenticated";
+
+/// The name of those who have shown nothing.
+pub const ANONYMOUS: &str = "system:anonymous";
+/// The extra that says by which certificate or token a user is known.
+pub const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
 
 const ACCOUNT_PREFIX: &str = "system:serviceaccount:";
 
@@ -58,7 +65,7 @@ impl User {
     /// Nobody in particular.
     pub fn anonymous() -> Self {
         Self {
-            name: "system:anonymous".to_owned(),
+            name: ANONYMOUS.to_owned(),
             uid: String::new(),
             groups: vec![UNAUTHENTICATED.to_owned()],
             extra: BTreeMap::new(),
@@ -100,25 +107,33 @@ pub fn split_account(user: &str) -> Option<(&str, &str)> {
     user.strip_prefix(ACCOUNT_PREFIX)?.split_once(':')
 }
 
-/// What a token's objects must be asked of: do they exist, with that uid, and not as mere remains?
+/// What a token's objects are asked of: do they exist, with that uid, and not as mere remains?
 pub trait Accounts: Send + Sync {
-    /// Nothing if all objects of the token live, else what does not.
-    fn missing(&self, bound: &Bound) -> Option<&'static str>;
-    /// The account to which a legacy token Secret belongs is in the claims; the Secret must still hold the token.
-    fn secret_holds(&self, namespace: &str, secret: &str, token: &str) -> bool;
+    /// # Errors
+    /// When one of the token's objects does not live: which.
+    fn check(&self, bound: &Bound) -> Result<(), String>;
+    /// Whether account and Secret of a legacy token live, and the Secret holds this token.
+    ///
+    /// # Errors
+    /// When not: why.
+    fn check_legacy(&self, claims: &LegacyClaims, token: &str) -> Result<(), String>;
 }
 
 /// Why a request or a reviewed token is refused; the peer sees only that it is.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
-    /// A header that is no bearer token.
-    #[error("the authorization header is no bearer token")]
-    Header,
+    /// The client certificate.
+    #[error("the client certificate does not hold")]
+    Certificate,
     /// The token itself.
     #[error(transparent)]
     Token(#[from] TokenError),
     /// For somebody else.
-    #[error("token audiences {have:?} is invalid for the target audiences {want:?}")]
+    #[error(
+        "token audiences {} is invalid for the target audiences {}",
+        quoted(have),
+        quoted(want)
+    )]
     Audience {
         /// For whom it is.
         have: Vec<String>,
@@ -127,7 +142,24 @@ pub enum AuthError {
     },
     /// Account or bound object is gone.
     #[error("{0}")]
-    Gone(&'static str),
+    Gone(String),
+}
+
+fn quoted(texts: &[String]) -> String {
+    let texts: Vec<String> = texts.iter().map(|text| format!("{text:?}")).collect();
+    format!("[{}]", texts.join(" "))
+}
+
+/// What the client certificate of a connection says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Certificate {
+    /// There is none.
+    #[default]
+    Absent,
+    /// It does not hold, or names nobody.
+    Refused,
+    /// It is this user's.
+    Of(User),
 }
 
 /// A token that holds, and for which of the audiences asked.
@@ -166,24 +198,24 @@ impl Authenticator {
     /// The user of a request: its client certificate's, else its token's; nothing if it shows neither.
     ///
     /// # Errors
-    /// When it shows a token that does not hold.
+    /// When it shows a token that does not hold, or only a certificate that does not.
     pub fn authenticate(
         &self,
-        certificate: Option<&User>,
+        certificate: &Certificate,
         headers: &HeaderMap,
         now: i64,
     ) -> Result<Option<User>, AuthError> {
-        if let Some(user) = certificate {
+        if let Certificate::Of(user) = certificate {
             return Ok(Some(user.clone()));
         }
-        let Some(header) = headers.get(AUTHORIZATION) else {
-            return Ok(None);
+        let header = headers.get(AUTHORIZATION);
+        let Some(token) = header.and_then(|header| bearer(header.as_bytes())) else {
+            return match certificate {
+                Certificate::Refused => Err(AuthError::Certificate),
+                _ => Ok(None),
+            };
         };
-        let token = header
-            .to_str()
-            .ok()
-            .and_then(bearer)
-            .ok_or(AuthError::Header)?;
+        let token = std::str::from_utf8(token).map_err(|_no_text| TokenError::Malformed)?;
         Ok(Some(self.review(token, &[ISSUER.to_owned()], now)?.user))
     }
 
@@ -192,16 +224,20 @@ impl Authenticator {
     /// # Errors
     /// When it does not hold, or is for none of them.
     pub fn review(&self, token: &str, wanted: &[String], now: i64) -> Result<Reviewed, AuthError> {
-        let claims = self.key.verify(token, now)?;
-        // A legacy token names no audience: it is for the API server.
-        let have = if claims.audiences.is_empty() {
+        let verified = self.key.verify(token)?;
+        let have = match &verified {
+            Verified::Bound(claims) => claims.audiences.clone(),
+            Verified::Legacy(_) => Vec::new(),
+        };
+        // A token that names no audience is for the API server.
+        let have = if have.is_empty() {
             vec![ISSUER.to_owned()]
         } else {
-            claims.audiences.clone()
+            have
         };
-        let audiences: Vec<String> = wanted
+        let audiences: Vec<String> = have
             .iter()
-            .filter(|audience| have.contains(audience))
+            .filter(|audience| wanted.contains(audience))
             .cloned()
             .collect();
         if audiences.is_empty() {
@@ -210,39 +246,31 @@ impl Authenticator {
                 want: wanted.to_vec(),
             });
         }
-        if let Some(what) = self.accounts.missing(&claims.bound) {
-            return Err(AuthError::Gone(what));
-        }
-        self.legacy(&claims, token)?;
-        Ok(Reviewed {
-            user: user_of(&claims),
-            audiences,
-        })
-    }
-
-    /// A token without an end lives only in its Secret.
-    fn legacy(&self, claims: &Claims, token: &str) -> Result<(), AuthError> {
-        if claims.expires.is_some() {
-            return Ok(());
-        }
-        let held = claims.bound.secret.as_ref().is_some_and(|secret| {
-            self.accounts
-                .secret_holds(&claims.bound.namespace, &secret.name, token)
-        });
-        if held {
-            Ok(())
-        } else {
-            Err(AuthError::Gone(
-                "service account token has been invalidated",
-            ))
-        }
+        let user = match &verified {
+            Verified::Bound(claims) => {
+                claims.check_time(now)?;
+                self.accounts
+                    .check(&claims.bound)
+                    .map_err(AuthError::Gone)?;
+                user_of(claims)
+            }
+            Verified::Legacy(claims) => {
+                let held = self.accounts.check_legacy(claims, token);
+                held.map_err(AuthError::Gone)?;
+                let mut user = User::service_account(&claims.namespace, &claims.account);
+                user.uid.clone_from(&claims.account_uid);
+                user
+            }
+        };
+        Ok(Reviewed { user, audiences })
     }
 }
 
-fn bearer(header: &str) -> Option<&str> {
-    let (scheme, token) = header.split_once(' ')?;
-    let token = token.trim();
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+/// The token of a header, if it is one for tokens and has one: whoever shows another kind of credential shows nothing.
+fn bearer(header: &[u8]) -> Option<&[u8]> {
+    let mut parts = header.trim_ascii().splitn(3, |byte| *byte == b' ');
+    let (scheme, token) = (parts.next()?, parts.next()?);
+    (scheme.eq_ignore_ascii_case(b"bearer") && !token.is_empty()).then_some(token)
 }
 
 fn user_of(claims: &Claims) -> User {

@@ -5,6 +5,7 @@
 //! the actions out inside one write of the store, where the plan is made again on the newest state:
 //! so no plan is ever stale, and nothing conflicts. No polling.
 mod action;
+mod aggregate;
 mod collect;
 mod crd;
 mod deployment;
@@ -41,6 +42,10 @@ pub(crate) enum Key {
     Namespace(String),
     Crd(String),
     Secret(String, String),
+    /// The Secrets of an account.
+    Account(String, String),
+    /// All ClusterRoles.
+    ClusterRoles,
     Deployment(String, String),
     ReplicaSet(String, String),
     Slices(String, String),
@@ -77,6 +82,8 @@ fn plan(view: &View<'_>, key: &Key) -> Plan {
         Key::Namespace(name) => namespace::plan(view, name),
         Key::Crd(name) => crd::plan(view, name),
         Key::Secret(namespace, name) => secret::plan(view, namespace, name),
+        Key::Account(namespace, name) => secret::plan_account(view, namespace, name),
+        Key::ClusterRoles => aggregate::plan(view),
         Key::Deployment(namespace, name) => deployment::plan(view, namespace, name),
         Key::ReplicaSet(namespace, name) => replica_set::plan(view, namespace, name),
         Key::Slices(namespace, name) => slices::plan(view, namespace, name),

@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{Request, Response};
 
-use crate::auth::User;
+use crate::auth::Certificate;
 
 mod access;
 mod body;
@@ -42,15 +42,15 @@ pub use server::{ApiServer, Parts};
 #[derive(Clone, Debug)]
 pub struct ApiService {
     server: Arc<ApiServer>,
-    certificate: Option<Arc<User>>,
+    certificate: Arc<Certificate>,
 }
 
 impl ApiService {
-    /// Serves a connection whose client certificate, if any, has been verified to be this user's.
-    pub fn new(server: Arc<ApiServer>, certificate: Option<User>) -> Self {
+    /// Serves a connection with this client certificate.
+    pub fn new(server: Arc<ApiServer>, certificate: Certificate) -> Self {
         Self {
             server,
-            certificate: certificate.map(Arc::new),
+            certificate: Arc::new(certificate),
         }
     }
 }
@@ -75,7 +75,7 @@ where
         } = self.clone();
         let (parts, body) = request.into_parts();
         Box::pin(async move {
-            let response = match access::admit(server, certificate.as_deref(), parts) {
+            let response = match access::admit(server, &certificate, parts) {
                 Ok(call) => {
                     let server = Arc::clone(&call.server);
                     match body::read(body, call.wants_body(), &server.bodies).await {

@@ -2,11 +2,14 @@
 //!
 //! Decides from the roles and bindings as they are now; there is no cache that could be late. The objects come through
 //! [`Roles`], so that this module knows neither store nor HTTP. Nothing denies: what no rule allows is refused.
-//! Start at [`allowed`].
+//! Start at [`decide`].
+
+use std::fmt;
 
 use serde_json::Value;
 
-use crate::auth::{MASTERS, User, split_account};
+use crate::auth::{MASTERS, NODES, User, split_account};
+use crate::pki::AGENT_USER;
 
 pub mod bootstrap;
 pub mod escalation;
@@ -63,143 +66,184 @@ impl Attributes {
 pub trait Roles {
     /// Calls `visit` with each RoleBinding of the namespace, or each ClusterRoleBinding.
     fn bindings(&self, namespace: Option<&str>, visit: &mut dyn FnMut(&Value));
-    /// Calls `visit` with a Role of the namespace, or a ClusterRole, if it exists.
-    fn role(&self, namespace: Option<&str>, name: &str, visit: &mut dyn FnMut(&Value));
-    /// Calls `visit` with every ClusterRole, for aggregation.
-    fn cluster_roles(&self, visit: &mut dyn FnMut(&Value));
+    /// Calls `visit` with a Role of the namespace, or a ClusterRole, and says whether it exists.
+    fn role(&self, namespace: Option<&str>, name: &str, visit: &mut dyn FnMut(&Value)) -> bool;
 }
 
-/// A rule that gives a right, and by which binding: the reason of a yes.
+/// Whether something may be done, and why, as `reason` of an access review has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Grant {
-    /// As `reason` of an access review has it.
-    pub because: String,
+pub struct Decision {
+    /// Yes, or no opinion, which is no.
+    pub allowed: bool,
+    /// The binding that allows it, or what may have hindered one; often nothing.
+    pub reason: String,
 }
 
-/// The grant that allows it; nothing if none does.
-pub fn allowed(roles: &dyn Roles, user: &User, attributes: &Attributes) -> Option<Grant> {
+/// May this user do this?
+pub fn decide(roles: &dyn Roles, user: &User, attributes: &Attributes) -> Decision {
     if user.is_in(MASTERS) {
-        return Some(Grant {
-            because: String::new(),
-        });
+        return Decision {
+            allowed: true,
+            reason: String::new(),
+        };
     }
-    let mut grant = None;
-    visit_rules(
-        roles,
-        user,
-        attributes.namespace.as_deref(),
-        &mut |rule, source| {
-            if grant.is_none() && rule_allows(rule, attributes) {
-                grant = Some(Grant {
-                    because: format!("RBAC: allowed by {}", source.describe(user)),
-                });
+    let namespace = attributes.namespace.as_deref();
+    let mut reason = None;
+    let mut lost = Vec::new();
+    visit_rules(roles, user, namespace, &mut |found| match found {
+        Found::Rule(rule, source) => {
+            if reason.is_none() && rule_allows(rule, attributes) {
+                reason = Some(format!("RBAC: allowed by {source}"));
             }
-        },
-    );
-    grant
+        }
+        Found::Lost(role) => lost.push(role),
+    });
+    Decision {
+        allowed: reason.is_some(),
+        reason: reason
+            .or_else(|| Some(format!("rbac: RBAC: {}", together(lost)?)))
+            .unwrap_or_default(),
+    }
 }
 
-/// The binding through which a rule reaches a user.
+/// Several errors as one text, as Kubernetes joins them; nothing of none.
+pub fn together(errors: Vec<String>) -> Option<String> {
+    let mut known: Vec<String> = Vec::new();
+    for error in errors {
+        if !known.contains(&error) {
+            known.push(error);
+        }
+    }
+    match known.as_slice() {
+        [] => None,
+        [one] => Some(one.clone()),
+        several => Some(format!("[{}]", several.join(", "))),
+    }
+}
+
+/// What a binding that reaches a user leads to.
+#[derive(Debug)]
+pub enum Found<'a> {
+    /// A rule.
+    Rule(&'a Value, Source<'a>),
+    /// A role that does not exist, as an error says it.
+    Lost(String),
+}
+
+/// The binding, and the subject in it, through which a rule reaches a user.
 #[derive(Clone, Copy, Debug)]
-pub struct Source<'a> {
-    namespace: Option<&'a str>,
-    binding: &'a str,
-    role_kind: &'a str,
-    role: &'a str,
+pub enum Source<'a> {
+    /// An object.
+    Binding {
+        /// The RoleBinding's namespace; nothing for a ClusterRoleBinding.
+        namespace: Option<&'a str>,
+        /// The binding.
+        binding: &'a Value,
+        /// The subject.
+        subject: &'a Value,
+    },
+    /// The node agent's rights have none.
+    Agent,
 }
 
-impl Source<'_> {
-    fn describe(&self, user: &User) -> String {
-        let Source {
+impl fmt::Display for Source<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::Binding {
             namespace,
             binding,
-            role_kind,
-            role,
-        } = self;
-        let binding = match namespace {
-            Some(namespace) => format!("RoleBinding \"{binding}/{namespace}\""),
-            None => format!("ClusterRoleBinding \"{binding}\""),
+            subject,
+        } = self
+        else {
+            return f.write_str("the rules for the node agent");
         };
-        let subject = match split_account(&user.name) {
-            Some((namespace, name)) => format!("ServiceAccount \"{name}/{namespace}\""),
-            None => format!("User \"{}\"", user.name),
-        };
-        format!("{binding} of {role_kind} \"{role}\" to {subject}")
+        let name = text(&binding["metadata"], "name");
+        match namespace {
+            Some(namespace) => write!(f, "RoleBinding \"{name}/{namespace}\"")?,
+            None => write!(f, "ClusterRoleBinding {name:?}")?,
+        }
+        let reference = &binding["roleRef"];
+        let (kind, role) = (text(reference, "kind"), text(reference, "name"));
+        write!(f, " of {kind} {role:?} to ")?;
+        let (kind, name) = (text(subject, "kind"), text(subject, "name"));
+        if kind != "ServiceAccount" {
+            return write!(f, "{kind} {name:?}");
+        }
+        let home = Some(text(subject, "namespace")).filter(|home| !home.is_empty());
+        let home = home.or(*namespace).unwrap_or_default();
+        write!(f, "{kind} \"{name}/{home}\"")
     }
 }
 
-/// Calls `visit` with every rule that reaches the user in the namespace (or only cluster-wide ones).
+/// Calls `visit` with everything to which bindings lead that reach the user in the namespace (or cluster-wide ones only).
 pub fn visit_rules(
     roles: &dyn Roles,
     user: &User,
     namespace: Option<&str>,
-    visit: &mut dyn FnMut(&Value, Source<'_>),
+    visit: &mut dyn FnMut(Found<'_>),
 ) {
+    if user.name == AGENT_USER && user.is_in(NODES) {
+        for rule in bootstrap::AGENT_RULES.iter() {
+            visit(Found::Rule(rule, Source::Agent));
+        }
+    }
     let scopes = std::iter::once(None).chain(namespace.map(Some));
     for scope in scopes {
         roles.bindings(scope, &mut |binding| {
-            if !reaches(binding, user, scope) {
+            let Some(subject) = reached(binding, user, scope) else {
                 return;
-            }
-            let reference = &binding["roleRef"];
-            let (kind, role) = (text(reference, "kind"), text(reference, "name"));
-            let source = Source {
-                namespace: scope,
-                binding: text(&binding["metadata"], "name"),
-                role_kind: kind,
-                role,
             };
-            let home = if kind == "Role" { scope } else { None };
-            if kind == "Role" && home.is_none() {
-                return;
+            let source = Source::Binding {
+                namespace: scope,
+                binding,
+                subject,
+            };
+            let there = visit_role(roles, &binding["roleRef"], scope, &mut |rule| {
+                visit(Found::Rule(rule, source));
+            });
+            if let Err(lost) = there {
+                visit(Found::Lost(lost));
             }
-            visit_role(roles, home, role, &mut |rule| visit(rule, source));
         });
     }
 }
 
-/// Roles that aggregate roles that aggregate roles are followed this far: view, edit, admin, and one more.
-const AGGREGATION_DEPTH: usize = 4;
-
-/// Calls `visit` with every rule of a role, those it aggregates included.
+/// Calls `visit` with every rule of the role that a binding in `namespace` refers to.
+///
+/// # Errors
+/// When there is no such role.
 pub fn visit_role(
     roles: &dyn Roles,
+    reference: &Value,
     namespace: Option<&str>,
-    name: &str,
     visit: &mut dyn FnMut(&Value),
-) {
-    roles.role(namespace, name, &mut |role| {
-        visit_whole(roles, role, AGGREGATION_DEPTH, visit)
-    });
+) -> Result<(), String> {
+    let (kind, name) = (text(reference, "kind"), text(reference, "name"));
+    let home = if kind == "Role" { namespace } else { None };
+    let there = (kind == "ClusterRole" || home.is_some())
+        && roles.role(home, name, &mut |role| {
+            list(role, "rules").iter().for_each(&mut *visit);
+        });
+    if there {
+        Ok(())
+    } else {
+        let kind = kind.to_lowercase();
+        Err(format!(
+            "{kind}.rbac.authorization.k8s.io {name:?} not found"
+        ))
+    }
 }
 
-fn visit_whole(roles: &dyn Roles, role: &Value, depth: usize, visit: &mut dyn FnMut(&Value)) {
-    for rule in list(role, "rules") {
-        visit(rule);
-    }
-    let selectors = list(&role["aggregationRule"], "clusterRoleSelectors");
-    if selectors.is_empty() || depth == 0 {
-        return;
-    }
-    roles.cluster_roles(&mut |other| {
-        if selectors.iter().any(|selector| selects(selector, other)) {
-            visit_whole(roles, other, depth - 1, visit);
-        }
-    });
-}
-
-fn reaches(binding: &Value, user: &User, namespace: Option<&str>) -> bool {
-    list(binding, "subjects").iter().any(|subject| {
+/// The first subject of a binding that is the user.
+fn reached<'a>(binding: &'a Value, user: &User, namespace: Option<&str>) -> Option<&'a Value> {
+    list(binding, "subjects").iter().find(|subject| {
         let name = text(subject, "name");
         match text(subject, "kind") {
             "User" => name == user.name,
             "Group" => user.is_in(name),
             "ServiceAccount" => {
-                let home = subject["namespace"]
-                    .as_str()
-                    .or(namespace)
-                    .unwrap_or_default();
-                split_account(&user.name) == Some((home, name))
+                let home = Some(text(subject, "namespace")).filter(|home| !home.is_empty());
+                let home = home.or(namespace);
+                home.is_some_and(|home| split_account(&user.name) == Some((home, name)))
             }
             _ => false,
         }
@@ -252,29 +296,6 @@ fn has(rule: &Value, field: &str, wanted: &str) -> bool {
         .iter()
         .filter_map(Value::as_str)
         .any(|own| own == "*" || own == wanted)
-}
-
-/// A label selector as aggregation uses it.
-fn selects(selector: &Value, object: &Value) -> bool {
-    let labels = &object["metadata"]["labels"];
-    let exact = selector["matchLabels"].as_object();
-    let exact_holds = exact.is_none_or(|wanted| {
-        wanted
-            .iter()
-            .all(|(key, value)| labels.get(key) == Some(value))
-    });
-    let expressions_hold = list(selector, "matchExpressions").iter().all(|expression| {
-        let value = labels.get(text(expression, "key"));
-        let listed = value.is_some_and(|value| list(expression, "values").contains(value));
-        match text(expression, "operator") {
-            "In" => listed,
-            "NotIn" => !listed,
-            "Exists" => value.is_some(),
-            "DoesNotExist" => value.is_none(),
-            _ => false,
-        }
-    });
-    exact_holds && expressions_hold
 }
 
 fn list<'a>(value: &'a Value, field: &str) -> &'a [Value] {

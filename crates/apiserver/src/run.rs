@@ -14,16 +14,16 @@ use tokio_util::sync::CancellationToken;
 use tombolo_shell::net;
 use tombolo_shell::task::Tasks;
 
-use crate::auth::{MASTERS, User};
-use crate::db::{Controllers, Db, LoopbackEndpoints, Options, Storage, WriteOptions};
+use crate::auth::{Certificate, MASTERS, User};
+use crate::db::{Controllers, Db, LoopbackEndpoints, Options, Storage};
 use crate::http::{ApiServer, ApiService, Kubelets, Parts};
 use crate::pki::{AGENT_USER, Kubeconfig, Leaf, Pki, Subject, write_private};
-use crate::rbac::bootstrap;
 use crate::serve::{Serving, serve};
 use crate::tls::{self, ServerTls};
-use crate::token::{Bound, Claims, ISSUER, Named, TokenKey};
+use crate::token::{LEGACY_ISSUER, LegacyClaims, TokenKey};
 
 mod args;
+mod roles;
 
 pub use args::Args;
 
@@ -106,7 +106,7 @@ impl InProcess {
         options.mint_token = Some(mint(Arc::clone(&token_key)));
         let clock = Arc::clone(&options.clock);
         let db = Db::open(config.storage.clone(), options).await?;
-        write_bootstrap_roles(&db).await?;
+        roles::write(&db).await?;
         let tasks = Tasks::new();
         let stop = CancellationToken::new();
         let kubelet_tls = tls::client(&pki.kubelet_client()?, pki.ca_pem())?;
@@ -128,12 +128,12 @@ impl InProcess {
 
     /// The API as this user; `kube::Client::new(service, namespace)` takes it.
     pub fn client_service(&self, user: User) -> ApiService {
-        ApiService::new(Arc::clone(&self.server), Some(user))
+        ApiService::new(Arc::clone(&self.server), Certificate::Of(user))
     }
 
     /// The API as somebody who shows nothing but headers.
     pub fn anonymous_service(&self) -> ApiService {
-        ApiService::new(Arc::clone(&self.server), None)
+        ApiService::new(Arc::clone(&self.server), Certificate::Absent)
     }
 
     /// The store behind it.
@@ -290,25 +290,12 @@ fn write_files(config: &Config, pki: &Pki, address: SocketAddr) -> anyhow::Resul
 /// Tokens without an end, for Secrets of the type that holds them.
 fn mint(key: Arc<TokenKey>) -> crate::db::MintToken {
     Arc::new(move |wanted| {
-        let claims = Claims {
-            audiences: Vec::new(),
-            expires: None,
-            issued: 0,
-            issuer: ISSUER.to_owned(),
-            id: String::new(),
-            bound: Bound {
-                namespace: wanted.namespace.clone(),
-                serviceaccount: Named {
-                    name: wanted.service_account.clone(),
-                    uid: wanted.service_account_uid.clone(),
-                },
-                secret: Some(Named {
-                    name: wanted.secret.clone(),
-                    uid: wanted.secret_uid.clone(),
-                }),
-                ..Bound::default()
-            },
-            not_before: 0,
+        let claims = LegacyClaims {
+            issuer: LEGACY_ISSUER.to_owned(),
+            namespace: wanted.namespace.clone(),
+            secret: wanted.secret.clone(),
+            account: wanted.service_account.clone(),
+            account_uid: wanted.service_account_uid.clone(),
             subject: format!(
                 "system:serviceaccount:{}:{}",
                 wanted.namespace, wanted.service_account
@@ -316,28 +303,4 @@ fn mint(key: Arc<TokenKey>) -> crate::db::MintToken {
         };
         key.sign(&claims).map_err(|error| format!("{error:#}"))
     })
-}
-
-async fn write_bootstrap_roles(db: &Db) -> anyhow::Result<()> {
-    let registry = db.registry();
-    let options = WriteOptions::by("kube-apiserver");
-    let sets = [
-        ("clusterroles", bootstrap::cluster_roles()),
-        ("clusterrolebindings", bootstrap::cluster_role_bindings()),
-    ];
-    for (plural, objects) in sets {
-        let res = registry
-            .find("rbac.authorization.k8s.io", "v1", plural)
-            .with_context(|| format!("the store has no {plural}"))?;
-        let missing = objects.into_iter().filter(|object| {
-            let name = object["metadata"]["name"].as_str().unwrap_or_default();
-            db.get(&res, None, name).is_err()
-        });
-        // At once, so that the store commits them as one batch.
-        let writes = missing.map(|object| db.create(&res, None, object, &options));
-        for written in futures_util::future::join_all(writes).await {
-            written.with_context(|| format!("write the first {plural}"))?;
-        }
-    }
-    Ok(())
 }

@@ -112,8 +112,8 @@ impl Connection {
         stream.set_nodelay(true)?;
         let handshake = self.acceptor.accept(stream);
         let stream = tokio::time::timeout(HANDSHAKE_DEADLINE, handshake).await??;
-        let user = self.tls.user(stream.get_ref().1.peer_certificates());
-        let service = TowerToHyperService::new(ApiService::new(self.server, user));
+        let certificate = self.tls.certificate(stream.get_ref().1.peer_certificates());
+        let service = TowerToHyperService::new(ApiService::new(self.server, certificate));
         drive(stream, service, &self.stop).await
     }
 }

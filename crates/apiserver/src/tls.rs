@@ -1,7 +1,7 @@
 //! TLS as the API server speaks it: server with optional client certificates, client towards the nodes' log servers.
 //!
-//! A client certificate that does not hold does not end the handshake: as in Kubernetes its bearer is simply nobody,
-//! and is told so with a 401. That he holds its key is checked in any case. Must not know HTTP.
+//! A client certificate that does not hold does not end the handshake: as in Kubernetes its bearer is told with a
+//! 401 that he is nobody. That he holds its key is checked in any case. Must not know HTTP.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use rustls::{
     SignatureScheme,
 };
 
-use crate::auth::{User, certificate};
+use crate::auth::{Certificate, certificate};
 use crate::pki::Leaf;
 
 /// The server's side.
@@ -58,17 +58,19 @@ impl ServerTls {
         Arc::clone(&self.config)
     }
 
-    /// The user of the certificates that a peer has shown; nothing if they do not hold.
-    pub fn user(&self, shown: Option<&[CertificateDer<'_>]>) -> Option<User> {
-        let (end, intermediates) = shown?.split_first()?;
+    /// What the certificates say that a peer has shown.
+    pub fn certificate(&self, shown: Option<&[CertificateDer<'_>]>) -> Certificate {
+        let Some((end, intermediates)) = shown.and_then(<[_]>::split_first) else {
+            return Certificate::Absent;
+        };
         match self
             .verifier
             .verify_client_cert(end, intermediates, UnixTime::now())
         {
-            Ok(_verified) => certificate::user(end),
+            Ok(_verified) => certificate::user(end).map_or(Certificate::Refused, Certificate::Of),
             Err(error) => {
                 tracing::debug!(%error, "client certificate refused");
-                None
+                Certificate::Refused
             }
         }
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use rcgen::KeyPair;
+use rcgen::{KeyPair, PublicKeyData as _};
 use rustls::SignatureScheme;
 use rustls::crypto::aws_lc_rs;
 use rustls::sign::SigningKey;
@@ -22,6 +22,10 @@ mod der;
 
 /// The issuer, and the audience that the API server itself answers to.
 pub const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
+/// The issuer of tokens that live in Secrets.
+pub const LEGACY_ISSUER: &str = "kubernetes/serviceaccount";
+/// Clocks may differ by this many seconds.
+const LEEWAY: i64 = 60;
 /// A token longer than this is not looked at.
 const TOKEN_MAX: usize = 16 * 1024;
 
@@ -51,6 +55,41 @@ pub struct Bound {
     /// The Secret whose end is the token's end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<Named>,
+    /// From when on its use deserves a warning, in seconds since 1970.
+    #[serde(rename = "warnafter", default, skip_serializing_if = "Option::is_none")]
+    pub warn_after: Option<i64>,
+}
+
+/// What a token says that lives in a Secret and has no end of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LegacyClaims {
+    /// Always [`LEGACY_ISSUER`].
+    #[serde(rename = "iss")]
+    pub issuer: String,
+    /// The account's namespace.
+    #[serde(rename = "kubernetes.io/serviceaccount/namespace")]
+    pub namespace: String,
+    /// The Secret.
+    #[serde(rename = "kubernetes.io/serviceaccount/secret.name")]
+    pub secret: String,
+    /// The account.
+    #[serde(rename = "kubernetes.io/serviceaccount/service-account.name")]
+    pub account: String,
+    /// The account's uid.
+    #[serde(rename = "kubernetes.io/serviceaccount/service-account.uid")]
+    pub account_uid: String,
+    /// `system:serviceaccount:<namespace>:<name>`.
+    #[serde(rename = "sub")]
+    pub subject: String,
+}
+
+/// The claims of a token that we signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verified {
+    /// One that was asked for.
+    Bound(Box<Claims>),
+    /// One from a Secret.
+    Legacy(LegacyClaims),
 }
 
 /// What a token says.
@@ -64,9 +103,9 @@ pub struct Claims {
         skip_serializing_if = "Vec::is_empty"
     )]
     pub audiences: Vec<String>,
-    /// End of validity in seconds since 1970; a legacy token has none.
-    #[serde(rename = "exp", default, skip_serializing_if = "Option::is_none")]
-    pub expires: Option<i64>,
+    /// End of validity in seconds since 1970.
+    #[serde(rename = "exp")]
+    pub expires: i64,
     /// When it was issued.
     #[serde(rename = "iat", default)]
     pub issued: i64,
@@ -87,24 +126,50 @@ pub struct Claims {
     pub subject: String,
 }
 
+impl Claims {
+    /// Whether the token's time is now, as far as clocks agree.
+    ///
+    /// # Errors
+    /// When it is over, or has not come.
+    pub fn check_time(&self, now: i64) -> Result<(), TokenError> {
+        if now.saturating_sub(LEEWAY) > self.expires {
+            Err(TokenError::Expired)
+        } else if now.saturating_add(LEEWAY) < self.not_before {
+            Err(TokenError::NotYet)
+        } else if now.saturating_add(LEEWAY) < self.issued {
+            Err(TokenError::Future)
+        } else {
+            Ok(())
+        }
+    }
+}
+
 /// Why a token is refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// Not three base64 parts of JSON, or not ours.
-    #[error("token is malformed: {0}")]
-    Malformed(&'static str),
-    /// Signed by another key, or altered.
-    #[error("invalid token signature")]
+    /// None of ours at all: not three parts, or from another issuer.
+    #[error("this is no token of this server")]
+    Malformed,
+    /// Signed by a key that we do not know.
+    #[error("invalid signature, no keys found")]
+    Key,
+    /// Not signed by our key, or altered.
+    #[error("go-jose/go-jose: error in cryptographic primitive")]
     Signature,
-    /// From another issuer.
-    #[error("token issuer is invalid")]
-    Issuer,
+    /// Signed by us, and yet not what it should say.
+    #[error(
+        "service account token claims could not be validated due to unexpected validation error"
+    )]
+    Claims,
     /// Its time is over.
     #[error("service account token has expired")]
     Expired,
     /// Its time has not come.
     #[error("service account token is not valid yet")]
     NotYet,
+    /// It comes from the future.
+    #[error("service account token is issued in the future")]
+    Future,
 }
 
 /// The key that signs tokens and checks them.
@@ -129,8 +194,7 @@ impl TokenKey {
             .key_provider
             .load_private_key(der)
             .context("load the token signing key sa.key")?;
-        // Enough of a random public point to tell keys apart; nothing depends on how it is made.
-        let key_id = URL_SAFE_NO_PAD.encode(&public[public.len().saturating_sub(32)..]);
+        let key_id = URL_SAFE_NO_PAD.encode(sha256(&pair.subject_public_key_info()));
         Ok(Self {
             signing,
             public,
@@ -138,15 +202,17 @@ impl TokenKey {
         })
     }
 
-    /// Signs the claims.
+    /// Signs claims, [`Claims`] or [`LegacyClaims`].
     ///
     /// # Errors
     /// When the key cannot sign, which a key that [`TokenKey::from_pem`] accepted can.
-    pub fn sign(&self, claims: &Claims) -> anyhow::Result<String> {
+    pub fn sign(&self, claims: &impl Serialize) -> anyhow::Result<String> {
         let header = serde_json::json!({"alg": "ES256", "kid": self.key_id});
         let mut text = URL_SAFE_NO_PAD.encode(header.to_string());
         text.push('.');
-        text.push_str(&URL_SAFE_NO_PAD.encode(serde_json::to_vec(claims)?));
+        // By way of a value, which sorts the fields.
+        let claims = serde_json::to_value(claims)?;
+        text.push_str(&URL_SAFE_NO_PAD.encode(claims.to_string()));
         let signer = self
             .signing
             .choose_scheme(&[SignatureScheme::ECDSA_NISTP256_SHA256])
@@ -158,40 +224,44 @@ impl TokenKey {
         Ok(text)
     }
 
-    /// The claims of a token that we signed and whose time is now (in seconds since 1970).
+    /// The claims of a token that we signed. Whether its time is now is [`Claims::check_time`]'s question.
     ///
     /// # Errors
-    /// When it is malformed, not ours, expired or not yet valid.
-    pub fn verify(&self, token: &str, now: i64) -> Result<Claims, TokenError> {
+    /// When it is malformed or not ours.
+    pub fn verify(&self, token: &str) -> Result<Verified, TokenError> {
         if token.len() > TOKEN_MAX {
-            return Err(TokenError::Malformed("too long"));
+            return Err(TokenError::Malformed);
         }
-        let (signed, signature) = token
-            .rsplit_once('.')
-            .ok_or(TokenError::Malformed("not three parts"))?;
-        let (header, payload) = signed
-            .split_once('.')
-            .ok_or(TokenError::Malformed("not three parts"))?;
-        let header: Value = part(header)?;
-        if header.get("alg").and_then(Value::as_str) != Some("ES256") {
-            return Err(TokenError::Malformed("another algorithm"));
+        let mut parts = token.split('.');
+        let (Some(header), Some(payload), Some(signature), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(TokenError::Malformed);
+        };
+        let (header, claims): (Value, Value) = (part(header)?, part(payload)?);
+        let issuer = claims["iss"].as_str().unwrap_or_default().to_owned();
+        if issuer != ISSUER && issuer != LEGACY_ISSUER {
+            return Err(TokenError::Malformed);
         }
-        let claims: Claims = part(payload)?;
-        if claims.issuer != ISSUER {
-            return Err(TokenError::Issuer);
+        let key_id = header["kid"].as_str().unwrap_or_default();
+        if !key_id.is_empty() && key_id != self.key_id {
+            return Err(TokenError::Key);
         }
-        let raw = bytes(signature)?;
-        let signature = der::from_raw(&raw).ok_or(TokenError::Signature)?;
+        if header["alg"] != "ES256" {
+            return Err(TokenError::Signature);
+        }
+        let signature = bytes(signature).map_err(|_garbage| TokenError::Signature)?;
+        let signature = der::from_raw(&signature).ok_or(TokenError::Signature)?;
+        let signed = token.rsplit_once('.').map_or(token, |(signed, _)| signed);
         algorithm()
             .verify_signature(&self.public, signed.as_bytes(), &signature)
             .map_err(|_invalid| TokenError::Signature)?;
-        if claims.expires.is_some_and(|expires| now >= expires) {
-            return Err(TokenError::Expired);
-        }
-        if now < claims.not_before {
-            return Err(TokenError::NotYet);
-        }
-        Ok(claims)
+        let verified = if issuer == ISSUER {
+            serde_json::from_value(claims).map(|claims| Verified::Bound(Box::new(claims)))
+        } else {
+            serde_json::from_value(claims).map(Verified::Legacy)
+        };
+        verified.map_err(|_other| TokenError::Claims)
     }
 
     /// The public key as a JSON Web Key Set, for others who check our tokens.
@@ -204,9 +274,11 @@ impl TokenKey {
     }
 }
 
-/// True if the text looks like one of our tokens at all, so that its refusal is worth a reason.
-pub fn is_jwt(token: &str) -> bool {
-    token.bytes().filter(|byte| *byte == b'.').count() == 2
+/// SHA-256, by the TLS library: the only one here that hashes.
+pub(crate) fn sha256(bytes: &[u8]) -> Vec<u8> {
+    let suite = aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256.tls13();
+    let suite = suite.expect("this one is of TLS 1.3");
+    suite.common.hash_provider.hash(bytes).as_ref().to_vec()
 }
 
 fn algorithm() -> &'static dyn SignatureVerificationAlgorithm {
@@ -225,12 +297,11 @@ fn algorithm() -> &'static dyn SignatureVerificationAlgorithm {
 fn bytes(text: &str) -> Result<Vec<u8>, TokenError> {
     URL_SAFE_NO_PAD
         .decode(text)
-        .map_err(|_error| TokenError::Malformed("not base64"))
+        .map_err(|_error| TokenError::Malformed)
 }
 
 fn part<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, TokenError> {
-    serde_json::from_slice(&bytes(text)?)
-        .map_err(|_error| TokenError::Malformed("not JSON of a token"))
+    serde_json::from_slice(&bytes(text)?).map_err(|_error| TokenError::Malformed)
 }
 
 /// `aud` is a text or a list of texts.

@@ -1,4 +1,5 @@
 //! The judge by hand: `judge FILE...` compares, `judge --real` and `judge --ours` leave a cluster running.
+mod roles;
 mod tool;
 
 use std::process::ExitCode;
@@ -9,7 +10,8 @@ use tombolo_judge::Kind;
 const USAGE: &str = "\
 usage: judge FILE...    plays scripts against the real API server and ours, and prints where they differ
        judge --real     a real cluster, until Enter or the end of standard input
-       judge --ours     the same with ours";
+       judge --ours     the same with ours
+       judge --roles    writes the roles and bindings of a new real cluster to where ours has them";
 
 #[tokio::main]
 async fn main() -> Result<ExitCode> {
@@ -21,6 +23,7 @@ async fn main() -> Result<ExitCode> {
         }
         [flag] if flag == "--real" => tool::keep(Kind::Real).await,
         [flag] if flag == "--ours" => tool::keep(Kind::Ours).await,
+        [flag] if flag == "--roles" => roles::write().await,
         files => tool::judge(files).await,
     }
 }

@@ -18,6 +18,7 @@ static RULES: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
             "<pem>",
         ),
         (r"\b(LS0tLS1|ZXlK)[A-Za-z0-9+/=]+", "<base64>"),
+        (r"X509SHA256=[0-9a-f]{64}", "X509SHA256=<hash>"),
         (r"/tmp/[A-Za-z0-9_.-]+", "<dir>"),
         (
             r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?( ?Z| ?[+-]\d{4}( [A-Z]+)?)?",

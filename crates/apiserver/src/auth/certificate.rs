@@ -3,7 +3,8 @@
 use rustls_pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use super::User;
+use super::{CREDENTIAL_ID, User};
+use crate::token::sha256;
 
 /// The user of a certificate whose chain has been verified; nothing if it names none.
 pub fn user(certificate: &CertificateDer<'_>) -> Option<User> {
@@ -17,5 +18,10 @@ pub fn user(certificate: &CertificateDer<'_>) -> Option<User> {
         .iter_organization()
         .filter_map(|group| group.as_str().ok())
         .collect();
-    Some(User::new(name, &groups))
+    let mut user = User::new(name, &groups);
+    let digits = sha256(certificate);
+    let digits: String = digits.iter().map(|byte| format!("{byte:02x}")).collect();
+    let id = format!("X509SHA256={digits}");
+    user.extra.insert(CREDENTIAL_ID.to_owned(), vec![id]);
+    Some(user)
 }

@@ -3,7 +3,7 @@ use rcgen::KeyPair;
 
 use super::*;
 use crate::auth::impersonate::requested;
-use crate::token::Named;
+use crate::token::{LEGACY_ISSUER, Named};
 
 const NOW: i64 = 1_800_000_000;
 
@@ -14,16 +14,24 @@ struct World {
 }
 
 impl Accounts for World {
-    fn missing(&self, bound: &Bound) -> Option<&'static str> {
+    fn check(&self, bound: &Bound) -> Result<(), String> {
         let account = (
             bound.serviceaccount.name.as_str(),
             bound.serviceaccount.uid.as_str(),
         );
-        (account != ("sa", "u")).then_some("serviceaccount is gone")
+        if account == ("sa", "u") {
+            Ok(())
+        } else {
+            Err("serviceaccount is gone".to_owned())
+        }
     }
 
-    fn secret_holds(&self, _namespace: &str, secret: &str, token: &str) -> bool {
-        secret == "s" && *self.secret.lock() == token
+    fn check_legacy(&self, claims: &LegacyClaims, token: &str) -> Result<(), String> {
+        if claims.secret == "s" && *self.secret.lock() == token {
+            Ok(())
+        } else {
+            Err("Token does not match server's copy".to_owned())
+        }
     }
 }
 
@@ -35,7 +43,7 @@ fn authenticator(world: Arc<World>) -> Authenticator {
 fn claims(audience: &str) -> Claims {
     Claims {
         audiences: vec![audience.to_owned()],
-        expires: Some(NOW + 60),
+        expires: NOW + 60,
         issued: NOW,
         issuer: ISSUER.to_owned(),
         id: String::new(),
@@ -65,7 +73,10 @@ fn bearer_token_of_a_living_account_is_that_account() {
     let auth = authenticator(Arc::default());
     let token = auth.key().sign(&claims(ISSUER)).unwrap();
     let headers = headers(&[("authorization", &format!("Bearer {token}"))]);
-    let user = auth.authenticate(None, &headers, NOW).unwrap().unwrap();
+    let user = auth
+        .authenticate(&Certificate::Absent, &headers, NOW)
+        .unwrap()
+        .unwrap();
     assert_eq!(user.name, "system:serviceaccount:ns:sa");
     assert_eq!(
         user.groups,
@@ -75,22 +86,33 @@ fn bearer_token_of_a_living_account_is_that_account() {
             "system:authenticated"
         ]
     );
-    assert!(auth.authenticate(None, &headers, NOW + 60).is_err());
+    assert!(
+        auth.authenticate(&Certificate::Absent, &headers, NOW + 121)
+            .is_err()
+    );
 }
 
 #[test]
 fn nothing_shown_is_nobody_and_garbage_is_refused() {
     let auth = authenticator(Arc::default());
-    assert_eq!(auth.authenticate(None, &HeaderMap::new(), NOW), Ok(None));
-    for header in [
-        "Basic eDp5",
-        "Bearer",
-        "Bearer ",
-        "Bearer x",
-        "Bearer a.b.c",
+    assert_eq!(
+        auth.authenticate(&Certificate::Absent, &HeaderMap::new(), NOW),
+        Ok(None)
+    );
+    for (header, is_nobody) in [
+        ("Basic eDp5", true),
+        ("Bearer", true),
+        ("Bearer ", true),
+        ("Bearer  x", true),
+        ("Bearer x", false),
+        ("bearer a.b.c", false),
     ] {
         let headers = headers(&[("authorization", header)]);
-        assert!(auth.authenticate(None, &headers, NOW).is_err(), "{header}");
+        let found = auth.authenticate(&Certificate::Absent, &headers, NOW);
+        assert_eq!(found == Ok(None), is_nobody, "{header}: {found:?}");
+        assert_eq!(found.is_err(), !is_nobody, "{header}: {found:?}");
+        let refused = auth.authenticate(&Certificate::Refused, &headers, NOW);
+        assert!(refused.is_err(), "{header}: {refused:?}");
     }
 }
 
@@ -105,7 +127,7 @@ fn token_for_another_audience_is_reviewed_but_not_let_in() {
     );
     let headers = headers(&[("authorization", &format!("Bearer {token}"))]);
     assert!(matches!(
-        auth.authenticate(None, &headers, NOW),
+        auth.authenticate(&Certificate::Absent, &headers, NOW),
         Err(AuthError::Audience { .. })
     ));
 }
@@ -118,7 +140,7 @@ fn token_ends_with_its_account() {
     let token = auth.key().sign(&successor).unwrap();
     assert_eq!(
         auth.review(&token, &[ISSUER.to_owned()], NOW),
-        Err(AuthError::Gone("serviceaccount is gone"))
+        Err(AuthError::Gone("serviceaccount is gone".to_owned()))
     );
 }
 
@@ -126,52 +148,166 @@ fn token_ends_with_its_account() {
 fn endless_token_lives_only_in_its_secret() {
     let world = Arc::new(World::default());
     let auth = authenticator(world.clone());
-    let mut legacy = claims(ISSUER);
-    legacy.audiences.clear();
-    legacy.expires = None;
-    legacy.bound.secret = Some(Named {
-        name: "s".to_owned(),
-        uid: String::new(),
-    });
+    let legacy = LegacyClaims {
+        issuer: LEGACY_ISSUER.to_owned(),
+        namespace: "ns".to_owned(),
+        secret: "s".to_owned(),
+        account: "sa".to_owned(),
+        account_uid: "u".to_owned(),
+        subject: "system:serviceaccount:ns:sa".to_owned(),
+    };
     let token = auth.key().sign(&legacy).unwrap();
     assert!(auth.review(&token, &[ISSUER.to_owned()], NOW).is_err());
     world.secret.lock().clone_from(&token);
     assert!(auth.review(&token, &[ISSUER.to_owned()], NOW).is_ok());
 }
 
+/// Rules for the user `u` himself, or for one of his names.
+struct Rules(Vec<Value>);
+
+impl crate::rbac::Roles for Rules {
+    fn bindings(&self, namespace: Option<&str>, visit: &mut dyn FnMut(&Value)) {
+        if namespace.is_none() {
+            let u = json!({"kind": "User", "name": "u"});
+            let account = json!({"kind": "ServiceAccount", "name": "bot", "namespace": "ns"});
+            visit(&json!({"subjects": [u, account], "roleRef": {"kind": "ClusterRole"}}));
+        }
+    }
+
+    fn role(&self, _: Option<&str>, _: &str, visit: &mut dyn FnMut(&Value)) -> bool {
+        visit(&json!({"rules": self.0}));
+        true
+    }
+}
+
+/// Who `requestor` becomes by these headers, or what he lacks: verb, resource and name.
+fn become_him(
+    rules: &[(&str, &str)],
+    requestor: &User,
+    asked: &[(&'static str, &str)],
+) -> Result<User, String> {
+    let rules = rules.iter().map(
+        |(verb, resource)| json!({"verbs": [verb], "apiGroups": ["*"], "resources": [resource]}),
+    );
+    let wanted = requested(&headers(asked))?.expect("the headers name a user");
+    let request = crate::rbac::Attributes {
+        verb: "list".to_owned(),
+        resource: "pods".to_owned(),
+        ..Default::default()
+    };
+    let ways = impersonate::Ways::default();
+    let became = ways.choose(&Rules(rules.collect()), requestor, (&wanted, &request));
+    became.map_err(|refused| {
+        let lacked = refused.attributes;
+        format!("{} {} {}", lacked.verb, lacked.resource, lacked.name)
+    })
+}
+
 #[test]
 fn impersonation_needs_a_right_for_each_thing_it_claims() {
-    let asked = requested(&headers(&[
+    let u = User::new("u", &[]);
+    let asked = [
         ("impersonate-user", "jane"),
         ("impersonate-group", "dev"),
         ("impersonate-group", "ops"),
         ("impersonate-extra-scopes", "view"),
-    ]));
-    let asked = asked.unwrap().unwrap();
-    assert_eq!(asked.user.groups, ["dev", "ops", "system:authenticated"]);
-    let needs: Vec<String> = asked
-        .needs
-        .iter()
-        .map(|need| format!("{}/{}/{}", need.resource, need.subresource, need.name))
-        .collect();
-    assert_eq!(
-        needs,
-        [
-            "users//jane",
-            "groups//dev",
-            "groups//ops",
-            "userextras/scopes/view"
-        ]
-    );
-    let account = requested(&headers(&[(
-        "impersonate-user",
-        "system:serviceaccount:ns:sa",
-    )]));
-    let account = account.unwrap().unwrap();
-    assert_eq!(account.needs[0].namespace.as_deref(), Some("ns"));
-    assert!(account.user.is_in("system:serviceaccounts:ns"));
+        ("impersonate-uid", "7"),
+    ];
+    let rights = ["users", "groups", "userextras/scopes", "uids"].map(|what| ("impersonate", what));
+    let jane = become_him(&rights, &u, &asked).unwrap();
+    assert_eq!(jane.groups, ["dev", "ops", "system:authenticated"]);
+    assert_eq!((jane.name.as_str(), jane.uid.as_str()), ("jane", "7"));
+    assert_eq!(jane.extra["scopes"], ["view"]);
+    for without in 0..rights.len() {
+        let mut fewer = rights.to_vec();
+        fewer.remove(without);
+        let lacked = become_him(&fewer, &u, &asked).unwrap_err();
+        assert_eq!(lacked, "impersonate-on:user-info:list pods ", "{without}");
+    }
+}
+
+#[test]
+fn each_way_to_be_another_has_its_own_verbs_and_groups() {
+    let u = User::new("u", &[]);
+    let mut on_node = User::service_account("ns", "bot");
+    let node_name = "authentication.kubernetes.io/node-name".to_owned();
+    on_node.extra.insert(node_name, vec!["n1".to_owned()]);
+    let name = |name| [("impersonate-user", name)];
+    let table = [
+        (
+            &u,
+            "system:node:n1",
+            "arbitrary-node",
+            "nodes",
+            &["system:nodes"][..],
+        ),
+        (
+            &on_node,
+            "system:node:n1",
+            "associated-node",
+            "nodes",
+            &["system:nodes"],
+        ),
+        (&u, "jane", "user-info", "users", &[]),
+        (
+            &u,
+            "system:serviceaccount:ns:a",
+            "serviceaccount",
+            "serviceaccounts",
+            &["system:serviceaccounts", "system:serviceaccounts:ns"],
+        ),
+    ];
+    for (requestor, who, way, what, groups) in table {
+        let (on, be) = (
+            format!("impersonate-on:{way}:list"),
+            format!("impersonate:{way}"),
+        );
+        let user = become_him(&[(&on, "pods"), (&be, what)], requestor, &name(who)).unwrap();
+        let mut groups = groups.to_vec();
+        groups.push("system:authenticated");
+        assert_eq!(user.groups, groups, "{way}");
+        let lacked = become_him(&[(&on, "pods")], requestor, &name(who)).unwrap_err();
+        assert!(lacked.starts_with(&format!("{be} {what}")), "{lacked}");
+        assert!(become_him(&[(&be, what)], requestor, &name(who)).is_err());
+    }
+    let old = become_him(&[("impersonate", "users")], &u, &name("system:node:n1")).unwrap();
+    assert_eq!(old.groups, ["system:authenticated"]);
+    let nobody = become_him(&[("impersonate", "users")], &u, &name("system:anonymous")).unwrap();
+    assert_eq!(nobody.groups, ["system:unauthenticated"]);
+}
+
+#[test]
+fn masters_are_impersonated_only_in_the_old_way() {
+    let u = User::new("u", &[]);
+    let asked = [
+        ("impersonate-user", "jane"),
+        ("impersonate-group", "system:masters"),
+    ];
+    let new = [
+        ("impersonate-on:user-info:list", "pods"),
+        ("impersonate:user-info", "*"),
+    ];
+    let lacked = become_him(&new, &u, &asked).unwrap_err();
+    assert_eq!(lacked, "impersonate:user-info groups system:masters");
+    assert!(become_him(&[("impersonate", "*")], &u, &asked).is_ok());
+}
+
+#[test]
+fn groups_without_a_user_are_refused_and_shown() {
     assert_eq!(requested(&HeaderMap::new()), Ok(None));
-    assert!(requested(&headers(&[("impersonate-group", "dev")])).is_err());
+    assert_eq!(
+        requested(&headers(&[("impersonate-extra-a%2fb", "c")])),
+        Err(
+            "requested &user.DefaultInfo{Name:\"\", UID:\"\", Groups:[]string(nil), \
+             Extra:map[string][]string{\"a/b\":[]string{\"c\"}}} without impersonating a user name"
+                .to_owned()
+        )
+    );
+    let bad = requested(&headers(&[
+        ("impersonate-group", "dev"),
+        ("impersonate-extra-%zz", "c"),
+    ]));
+    assert!(bad.unwrap_err().contains("%zz"));
 }
 
 #[test]

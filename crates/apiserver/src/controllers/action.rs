@@ -1,9 +1,13 @@
 //! What planners want done, and doing it.
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use crate::error::StatusError;
-use crate::registry::{Registry, StorageKey};
-use crate::store::request::{DeleteOptions, Propagation, Subresource, Target, WriteOptions};
+use crate::registry::{Registry, Resource, StorageKey};
+use crate::store::request::{
+    DeleteOptions, Force, Patch, Propagation, Subresource, Target, WriteOptions,
+};
 use crate::store::{Moment, Store};
 
 /// Under which name the controllers own fields.
@@ -16,6 +20,12 @@ pub(crate) enum Action {
     Create(StorageKey, Value),
     /// Replaces an object, or a subresource of it.
     Update(StorageKey, Subresource, Value),
+    /// Applies what a manager wants to an object that exists, and wins.
+    Apply {
+        collection: StorageKey,
+        manager: &'static str,
+        config: Value,
+    },
     /// Deletes an object that has this uid.
     Delete {
         collection: StorageKey,
@@ -57,6 +67,16 @@ impl Action {
                     store.update(moment, target, object, &options).map(|_| ()),
                 )
             }
+            Self::Apply {
+                collection,
+                manager,
+                config,
+            } => {
+                let Some(res) = registry.stored(&collection) else {
+                    return Ok(());
+                };
+                (collection, apply(store, moment, &res, (manager, config)))
+            }
             Self::Delete {
                 collection,
                 namespace,
@@ -88,6 +108,25 @@ impl Action {
             done => done,
         }
     }
+}
+
+/// Applies what a manager wants, and wins.
+fn apply(
+    store: &mut Store,
+    moment: &mut Moment<'_>,
+    res: &Arc<Resource>,
+    (manager, config): (&str, Value),
+) -> Result<(), StatusError> {
+    let (namespace, name) = (text(&config, "namespace"), text(&config, "name"));
+    let inside = res.is_namespaced().then_some(namespace.as_str());
+    let options = WriteOptions {
+        force: Force::Yes,
+        ..WriteOptions::by(manager)
+    };
+    let target = Target::new(res, inside, &name);
+    store
+        .patch(moment, target, Patch::Apply(config), &options)
+        .map(drop)
 }
 
 fn text(object: &Value, field: &str) -> String {

@@ -118,7 +118,13 @@ impl Index {
             ("", "secrets") => {
                 due.insert(Key::Secret(namespace, name));
             }
+            ("rbac.authorization.k8s.io", "clusterroles") => {
+                due.insert(Key::ClusterRoles);
+            }
             ("", "serviceaccounts") | ("", "configmaps") => {
+                if &*change.collection.plural == "serviceaccounts" {
+                    due.insert(Key::Account(namespace.clone(), name));
+                }
                 if matches!(object.name(), "default" | "kube-root-ca.crt") {
                     due.insert(Key::Namespace(namespace));
                 }

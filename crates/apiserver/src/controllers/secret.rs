@@ -13,6 +13,19 @@ use crate::store::request::{Propagation, Subresource};
 const ACCOUNT: &str = "kubernetes.io/service-account.name";
 const ACCOUNT_UID: &str = "kubernetes.io/service-account.uid";
 
+/// Looks after the Secrets of an account that has come, changed or gone.
+pub(super) fn plan_account(view: &View<'_>, namespace: &str, account: &str) -> Plan {
+    let mut plan = Plan::default();
+    let secrets = StorageKey::new("", "secrets");
+    for secret in view.state.within(&secrets, Some(namespace)) {
+        if text(&secret.value()["metadata"]["annotations"], ACCOUNT) == account {
+            let one = self::plan(view, namespace, secret.name());
+            plan.actions.extend(one.actions);
+        }
+    }
+    plan
+}
+
 pub(super) fn plan(view: &View<'_>, namespace: &str, name: &str) -> Plan {
     let mut plan = Plan::default();
     let secrets = StorageKey::new("", "secrets");
@@ -28,7 +41,10 @@ pub(super) fn plan(view: &View<'_>, namespace: &str, name: &str) -> Plan {
     let known_uid = text(annotations, ACCOUNT_UID).to_owned();
     let accounts = StorageKey::new("", "serviceaccounts");
     let account = view.state.get(&accounts, namespace, &account_name);
-    let stale = !known_uid.is_empty() && account.is_none_or(|account| account.uid() != known_uid);
+    let stale = match account {
+        Some(account) => !known_uid.is_empty() && account.uid() != known_uid,
+        None => !account_name.is_empty(),
+    };
     if stale {
         plan.actions.push(Action::Delete {
             collection: secrets,

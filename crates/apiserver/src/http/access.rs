@@ -10,17 +10,17 @@ use super::negotiate::{Place, accept};
 use super::query::Query;
 use super::route::{Route, route};
 use super::server::ApiServer;
-use crate::auth::{User, impersonate};
+use crate::auth::{Certificate, User, impersonate};
 use crate::error::StatusError;
-use crate::rbac::{Attributes, allowed};
+use crate::rbac::{Attributes, decide};
 
 /// These answer anybody: whether the server lives is no secret.
-const OPEN: [&str; 4] = ["/healthz", "/livez", "/readyz", "/version"];
+const OPEN: [&str; 3] = ["healthz", "livez", "readyz"];
 
 /// Lets a request in, or says why not.
 pub(super) fn admit(
     server: Arc<ApiServer>,
-    certificate: Option<&User>,
+    certificate: &Certificate,
     parts: Parts,
 ) -> Result<Call, StatusError> {
     let query = Query::parse(parts.uri.query().unwrap_or_default());
@@ -33,18 +33,14 @@ pub(super) fn admit(
         })?;
     let route = route(&parts.method, parts.uri.path(), &query).ok_or_else(no_such_resource)?;
     let attributes = &route.attributes;
-    let open = attributes.verb == "get" && is_open(&attributes.path);
-    let user = match user {
-        Some(user) => user,
-        None if open => User::anonymous(),
-        None => return Err(unauthorized()),
-    };
-    let user = become_another(&server, user, &parts)?;
+    let user = user.unwrap_or_else(User::anonymous);
+    let asked = named(attributes, &query);
+    let user = become_another(&server, user, &parts, &asked)?;
     if attributes.verb.is_empty() {
         return Err(method_not_allowed());
     }
-    if !open {
-        authorize(&server, &user, attributes)?;
+    if !is_open(attributes) {
+        authorize(&server, &user, &asked)?;
     }
     let accept = accept(
         parts
@@ -64,15 +60,26 @@ pub(super) fn admit(
     })
 }
 
-fn is_open(path: &str) -> bool {
-    let path = path.strip_suffix('/').unwrap_or(path);
-    OPEN.iter().any(|open| {
-        path == *open
-            || (path
-                .strip_prefix(open)
-                .is_some_and(|rest| rest.starts_with('/'))
-                && *open != "/version")
-    })
+/// What is asked for, with the name of the one object to which a field selector restricts a list or a watch.
+fn named(attributes: &Attributes, query: &Query) -> Attributes {
+    let mut asked = attributes.clone();
+    if asked.name.is_empty() && matches!(asked.verb.as_str(), "list" | "watch") {
+        let terms = query.text("fieldSelector").unwrap_or_default().split(',');
+        let name = terms
+            .filter_map(|term| term.split_once('='))
+            .find(|(field, _)| *field == "metadata.name")
+            .map(|(_, name)| name.strip_prefix('=').unwrap_or(name));
+        let valid = |name: &&str| !name.contains(['/', '%', '\\']) && *name != "." && *name != "..";
+        name.filter(valid)
+            .unwrap_or_default()
+            .clone_into(&mut asked.name);
+    }
+    asked
+}
+
+fn is_open(attributes: &Attributes) -> bool {
+    let path = attributes.path.strip_prefix('/').unwrap_or_default();
+    attributes.resource.is_empty() && OPEN.contains(&path)
 }
 
 fn place(route: &Route) -> Place {
@@ -95,14 +102,24 @@ pub(super) fn authorize(
     user: &User,
     attributes: &Attributes,
 ) -> Result<(), StatusError> {
-    match allowed(server.roles(), user, attributes) {
-        Some(_) => Ok(()),
-        None => Err(denied(attributes, &attributes.denial(user))),
+    let decision = decide(server.roles(), user, attributes);
+    if decision.allowed {
+        return Ok(());
+    }
+    Err(refusal(attributes, user, &decision.reason))
+}
+
+fn refusal(attributes: &Attributes, user: &User, reason: &str) -> StatusError {
+    let denial = attributes.denial(user);
+    if reason.is_empty() {
+        denied(attributes, &denial)
+    } else {
+        denied(attributes, &format!("{denial}: {reason}"))
     }
 }
 
 /// 403 in Kubernetes' words.
-pub(super) fn denied(attributes: &Attributes, why: &str) -> StatusError {
+fn denied(attributes: &Attributes, why: &str) -> StatusError {
     let Attributes {
         group,
         resource,
@@ -126,14 +143,20 @@ pub(super) fn denied(attributes: &Attributes, why: &str) -> StatusError {
     error
 }
 
-fn become_another(server: &ApiServer, user: User, parts: &Parts) -> Result<User, StatusError> {
-    let asked = impersonate::requested(&parts.headers)
-        .map_err(|why| StatusError::new(400, "BadRequest", why))?;
-    let Some(asked) = asked else { return Ok(user) };
-    for need in &asked.needs {
-        authorize(server, &user, need)?;
-    }
-    Ok(asked.user)
+fn become_another(
+    server: &ApiServer,
+    user: User,
+    parts: &Parts,
+    attributes: &Attributes,
+) -> Result<User, StatusError> {
+    let wanted = impersonate::requested(&parts.headers).map_err(StatusError::bad_request)?;
+    let Some(wanted) = wanted else {
+        return Ok(user);
+    };
+    let become_him = server
+        .ways
+        .choose(server.roles(), &user, (&wanted, attributes));
+    become_him.map_err(|refused| refusal(&refused.attributes, &user, &refused.reason))
 }
 
 fn unauthorized() -> StatusError {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::Response;
 use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::request::Parts;
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::access::{method_not_allowed, no_such_resource};
@@ -129,6 +130,11 @@ impl Call {
         } else {
             None
         }
+    }
+
+    /// The time by the server's clock.
+    pub(super) fn time(&self) -> Timestamp {
+        (self.server.clock)()
     }
 
     /// The object that the path names.

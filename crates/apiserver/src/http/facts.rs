@@ -12,7 +12,7 @@ use crate::object::Object;
 use crate::rbac::Roles;
 use crate::registry::Resource;
 use crate::selector::Selectors;
-use crate::token::Bound;
+use crate::token::{Bound, LegacyClaims, Named};
 
 /// Larger than any cluster's number of roles and bindings that are asked for again and again.
 const PARSED_MAX: usize = 4096;
@@ -71,43 +71,80 @@ impl Facts {
 }
 
 impl Accounts for Facts {
-    fn missing(&self, bound: &Bound) -> Option<&'static str> {
-        let namespace = Some(bound.namespace.as_str());
-        let lives = |plural: &str, name: &str, uid: &str| {
-            self.object(plural, namespace, name)
-                .is_some_and(|object| object.uid() == uid)
-        };
+    fn check(&self, bound: &Bound) -> Result<(), String> {
+        let namespace = bound.namespace.as_str();
         let Bound {
-            serviceaccount,
+            serviceaccount: account,
             pod,
+            node,
             secret,
             ..
         } = bound;
-        if !lives("serviceaccounts", &serviceaccount.name, &serviceaccount.uid) {
-            return Some("service account token has been invalidated: the service account is gone");
+        let present = self.object("serviceaccounts", Some(namespace), &account.name);
+        let present =
+            present.ok_or_else(|| format!("serviceaccounts {:?} not found", account.name))?;
+        if present.uid() != account.uid {
+            return Err(format!(
+                "service account UID ({}) does not match claim ({})",
+                present.uid(),
+                account.uid
+            ));
         }
-        if pod
-            .as_ref()
-            .is_some_and(|pod| !lives("pods", &pod.name, &pod.uid))
-        {
-            return Some("service account token has been invalidated: the pod is gone");
+        let lives = |what: &str, namespace: Option<&str>, named: &Named| {
+            let present = self.object(&format!("{what}s"), namespace, &named.name);
+            let present =
+                present.ok_or_else(|| "service account token has been invalidated".to_owned())?;
+            if present.uid() == named.uid {
+                return Ok(());
+            }
+            Err(format!(
+                "{what} UID ({}) does not match service account {} ref claim ({})",
+                present.uid(),
+                what,
+                named.uid
+            ))
+        };
+        if let Some(secret) = secret {
+            lives("secret", Some(namespace), secret)?;
         }
-        // A legacy token knows its Secret by name only; that the Secret holds it is checked apart.
-        let secret = secret.as_ref().filter(|secret| !secret.uid.is_empty());
-        if secret.is_some_and(|secret| !lives("secrets", &secret.name, &secret.uid)) {
-            return Some("service account token has been invalidated: the secret is gone");
+        match (pod, node) {
+            // The node is told only for information.
+            (Some(pod), _) => lives("pod", Some(namespace), pod),
+            (None, Some(node)) => lives("node", None, node),
+            (None, None) => Ok(()),
         }
-        None
     }
 
-    fn secret_holds(&self, namespace: &str, secret: &str, token: &str) -> bool {
+    fn check_legacy(&self, claims: &LegacyClaims, token: &str) -> Result<(), String> {
         use base64::Engine as _;
-        let Some(object) = self.object("secrets", Some(namespace), secret) else {
-            return false;
-        };
-        let value = object.value();
+        let namespace = Some(claims.namespace.as_str());
+        let secret = self
+            .object("secrets", namespace, &claims.secret)
+            .filter(|secret| !secret.is_terminating())
+            .ok_or("Token has been invalidated")?;
+        let value = secret.value();
         let held = value["data"]["token"].as_str().unwrap_or_default();
-        !object.is_terminating() && base64::engine::general_purpose::STANDARD.encode(token) == held
+        if base64::engine::general_purpose::STANDARD.encode(token) != held {
+            return Err("Token does not match server's copy".to_owned());
+        }
+        let name = &claims.account;
+        let account = self
+            .object("serviceaccounts", namespace, name)
+            .ok_or_else(|| format!("serviceaccounts {name:?} not found"))?;
+        if account.is_terminating() {
+            return Err(format!(
+                "ServiceAccount {}/{name} has been deleted",
+                claims.namespace
+            ));
+        }
+        if account.uid() != claims.account_uid {
+            return Err(format!(
+                "ServiceAccount UID ({}) does not match claim ({})",
+                account.uid(),
+                claims.account_uid
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -123,23 +160,17 @@ impl Roles for Facts {
         }
     }
 
-    fn role(&self, namespace: Option<&str>, name: &str, visit: &mut dyn FnMut(&Value)) {
+    fn role(&self, namespace: Option<&str>, name: &str, visit: &mut dyn FnMut(&Value)) -> bool {
         let plural = if namespace.is_some() {
             "roles"
         } else {
             "clusterroles"
         };
-        let Some(res) = self.resource("rbac.authorization.k8s.io", plural) else {
-            return;
-        };
-        if let Ok(object) = self.db.get(&res, namespace, name) {
-            visit(&self.value(&object));
+        let res = self.resource("rbac.authorization.k8s.io", plural);
+        let object = res.and_then(|res| self.db.get(&res, namespace, name).ok());
+        if let Some(object) = &object {
+            visit(&self.value(object));
         }
-    }
-
-    fn cluster_roles(&self, visit: &mut dyn FnMut(&Value)) {
-        for object in self.rbac("clusterroles", None) {
-            visit(&self.value(&object));
-        }
+        object.is_some()
     }
 }

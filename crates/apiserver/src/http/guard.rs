@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::access;
 use super::call::Call;
+use crate::auth::MASTERS;
 use crate::db::Patch;
 use crate::error::StatusError;
-use crate::rbac::{Attributes, allowed, escalation};
+use crate::rbac::{Attributes, decide, escalation, visit_role};
 use crate::registry::Resource;
 
 /// Does writing this resource grant rights?
@@ -22,61 +22,85 @@ pub(super) fn may_grant(
     res: &Arc<Resource>,
     value: &Value,
 ) -> Result<(), StatusError> {
-    if !is_guarded(res) {
+    if !is_guarded(res) || call.user.is_in(MASTERS) {
         return Ok(());
     }
-    let namespace = call.namespace(res);
-    if grants_nothing_new(call, res, value) {
+    let present = present(call, res);
+    if present
+        .as_ref()
+        .is_some_and(|present| only_collects(present, value))
+    {
         return Ok(());
     }
-    let roles = call.server.roles();
-    let binding = matches!(res.kind.as_str(), "RoleBinding" | "ClusterRoleBinding");
-    let (rules, verb, resource, name) = if binding {
-        let reference = &value["roleRef"];
-        let resource = if reference["kind"] == "Role" {
-            "roles"
-        } else {
-            "clusterroles"
-        };
-        let rules = escalation::rules_bound(roles, value, namespace);
-        (rules, "bind", resource, &reference["name"])
+    let refused = if matches!(res.kind.as_str(), "RoleBinding" | "ClusterRoleBinding") {
+        may_bind(call, res, value)?
     } else {
-        (
-            escalation::rules_of(value),
-            "escalate",
-            res.plural.as_str(),
-            &value["metadata"]["name"],
-        )
+        may_escalate(call, res, (present.as_ref(), value))
     };
-    let Some(lacking) = escalation::lacking(roles, &call.user, namespace, &rules) else {
+    let Err(why) = refused else {
         return Ok(());
     };
+    let name = value["metadata"]["name"].as_str();
+    Err(StatusError::forbidden(res, name.unwrap_or_default(), &why))
+}
+
+fn may_escalate(
+    call: &Call,
+    res: &Resource,
+    (present, value): (Option<&Value>, &Value),
+) -> Result<(), String> {
+    let namespace = call.namespace(res);
+    let (roles, user) = (call.server.roles(), &call.user);
     let exempt = Attributes {
-        verb: verb.to_owned(),
+        verb: "escalate".to_owned(),
         group: res.group.clone(),
-        resource: resource.to_owned(),
+        resource: res.plural.clone(),
         namespace: namespace.map(str::to_owned),
-        name: name.as_str().unwrap_or_default().to_owned(),
+        name: call.route.attributes.name.clone(),
         ..Attributes::default()
     };
-    if allowed(roles, &call.user, &exempt).is_some() {
+    if decide(roles, user, &exempt).allowed {
         return Ok(());
     }
-    let attributes = Attributes {
-        name: value["metadata"]["name"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned(),
-        ..call.route.attributes.clone()
+    let rules = value["rules"].as_array();
+    escalation::confirm(roles, user, namespace, rules.map_or(&[], Vec::as_slice))?;
+    let aggregates = |role: &Value| {
+        let selectors = role["aggregationRule"]["clusterRoleSelectors"].as_array();
+        selectors.is_some_and(|selectors| !selectors.is_empty())
     };
-    let user = &call.user;
-    Err(access::denied(
-        &attributes,
-        &format!(
-            "user {:?} (groups={:?}) is attempting to grant RBAC permissions not currently held:\n{lacking}",
-            user.name, user.groups
-        ),
-    ))
+    if aggregates(value) || present.is_some_and(aggregates) {
+        escalation::confirm(roles, user, namespace, &escalation::everything()).map_err(
+            |_lacks| "must have cluster-admin privileges to use the aggregationRule".to_owned(),
+        )?;
+    }
+    Ok(())
+}
+
+/// The outer error is that of a role that nobody can look into.
+fn may_bind(call: &Call, res: &Resource, value: &Value) -> Result<Result<(), String>, StatusError> {
+    let namespace = call.namespace(res);
+    let (roles, user) = (call.server.roles(), &call.user);
+    let reference = &value["roleRef"];
+    let text = |field: &str| reference[field].as_str().unwrap_or_default().to_owned();
+    let exempt = Attributes {
+        verb: "bind".to_owned(),
+        group: Some(text("apiGroup"))
+            .filter(|group| !group.is_empty())
+            .unwrap_or_else(|| res.group.clone()),
+        resource: format!("{}s", text("kind").to_lowercase()),
+        namespace: namespace.map(str::to_owned),
+        name: text("name"),
+        ..Attributes::default()
+    };
+    if decide(roles, user, &exempt).allowed {
+        return Ok(Ok(()));
+    }
+    let mut rules = Vec::new();
+    visit_role(roles, reference, namespace, &mut |rule| {
+        rules.push(rule.clone());
+    })
+    .map_err(|_lost| StatusError::not_found(res, &exempt.name))?;
+    Ok(escalation::confirm(roles, user, namespace, &rules))
 }
 
 /// The patch, so that it changes this version of the object or none: what is judged is what is written, although a
@@ -109,17 +133,31 @@ pub(super) fn pinned(patch: Patch, version: u64) -> Result<Patch, StatusError> {
     })
 }
 
-/// A write that leaves rules, role and subjects alone, such as a label's.
-fn grants_nothing_new(call: &Call, res: &Arc<Resource>, value: &Value) -> bool {
+/// The object as it is, where the path names one.
+fn present(call: &Call, res: &Arc<Resource>) -> Option<Value> {
     let name = &call.route.attributes.name;
     if name.is_empty() {
-        return false;
+        return None;
     }
-    let Ok(present) = call.server.db.get(res, call.namespace(res), name) else {
-        return false;
+    let object = call.server.db.get(res, call.namespace(res), name).ok()?;
+    Some(object.value())
+}
+
+/// A write that changes nothing but what the garbage collector writes.
+fn only_collects(present: &Value, value: &Value) -> bool {
+    let rest = |value: &Value| {
+        let mut value = value.clone();
+        if let Some(metadata) = value["metadata"].as_object_mut() {
+            for field in [
+                "ownerReferences",
+                "finalizers",
+                "managedFields",
+                "resourceVersion",
+            ] {
+                metadata.remove(field);
+            }
+        }
+        value
     };
-    let present = present.value();
-    ["rules", "aggregationRule", "roleRef", "subjects"]
-        .into_iter()
-        .all(|field| present.get(field) == value.get(field))
+    rest(present) == rest(value)
 }

@@ -8,10 +8,16 @@ use serde_json::{Value, json};
 use super::access::method_not_allowed;
 use super::call::{Answer, Call};
 use super::{respond, subresources};
-use crate::auth::User;
+use crate::auth::{AuthError, User};
 use crate::error::StatusError;
-use crate::rbac::{Attributes, allowed, visit_rules};
-use crate::token::ISSUER;
+use crate::rbac::{Attributes, Found, decide, together, visit_rules};
+use crate::store::json::{child, list, text};
+use crate::store::meta::stamp;
+use crate::token::{ISSUER, TokenError};
+use check::{About, check};
+
+mod check;
+pub(super) mod meta;
 
 /// One kind of review, as discovery shows it.
 #[derive(Clone, Copy, Debug)]
@@ -85,38 +91,77 @@ pub(super) fn answer(call: &Call, bytes: &[u8]) -> Answer {
     let Some(review) = find(attributes) else {
         return Err(super::access::no_such_resource());
     };
-    if attributes.verb != "create" || !attributes.name.is_empty() {
+    let within = attributes.namespace.is_some();
+    if !attributes.name.is_empty() || within != (review.namespaced == Namespaced::Yes) {
+        return Err(super::access::no_such_resource());
+    }
+    if attributes.verb != "create" {
         return Err(method_not_allowed());
     }
+    call.dry_run()?;
     let mut value = subresources::typed(call, bytes, &format!("{}/v1", review.group), review.kind)?;
+    place(call, review, &mut value)?;
+    meta::own(call, &mut value, "")?;
     let spec = &value["spec"];
     let status = match review.kind {
-        "SelfSubjectReview" => json!({"userInfo": call.user.to_value()}),
+        "SelfSubjectReview" => {
+            value["metadata"] = json!({"creationTimestamp": stamp(call.time())});
+            json!({"userInfo": call.user.to_value()})
+        }
         "TokenReview" => token(call, spec)?,
-        "SelfSubjectRulesReview" => rules(call, spec),
-        "SelfSubjectAccessReview" => access(call, &call.user, spec)?,
+        "SelfSubjectRulesReview" => {
+            let status = rules(call, spec)?;
+            value["spec"] = json!({});
+            value["metadata"] = json!({});
+            status
+        }
+        "SelfSubjectAccessReview" => {
+            check(About::Oneself, &value)?;
+            access(call, &call.user, spec)
+        }
+        "SubjectAccessReview" => {
+            check(About::Anybody, &value)?;
+            access(call, &subject(spec), spec)
+        }
         _ => {
-            let local = review.namespaced == Namespaced::Yes;
-            if local
-                && spec["resourceAttributes"]["namespace"].as_str()
-                    != attributes.namespace.as_deref()
-            {
-                return Err(StatusError::bad_request(
-                    "spec.resourceAttributes.namespace must match metadata.namespace",
-                ));
-            }
-            access(call, &subject(spec)?, spec)?
+            check(About::Within, &value)?;
+            access(call, &subject(spec), spec)
         }
     };
     value["status"] = status;
-    if value.get("metadata").is_none() {
-        value["metadata"] = json!({});
-    }
     Ok(respond::value(
         StatusCode::CREATED,
         &value,
         call.accept.syntax,
     ))
+}
+
+/// The namespace in the question is that of the path.
+fn place(call: &Call, review: &Review, value: &mut Value) -> Result<(), StatusError> {
+    let within = call.route.attributes.namespace.as_deref();
+    let within = within.filter(|_| review.namespaced == Namespaced::Yes);
+    let metadata = child(value, "metadata");
+    let named = metadata.get("namespace").and_then(Value::as_str);
+    let named = named.unwrap_or_default();
+    let Some(within) = within else {
+        metadata.remove("namespace");
+        return Ok(());
+    };
+    if !named.is_empty() && named != within {
+        return Err(StatusError::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
+    }
+    metadata.insert("namespace".to_owned(), within.into());
+    Ok(())
+}
+
+fn texts(value: &Value) -> Vec<String> {
+    let list = value.as_array().map(Vec::as_slice).unwrap_or_default();
+    list.iter()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect()
 }
 
 fn token(call: &Call, spec: &Value) -> Result<Value, StatusError> {
@@ -126,120 +171,91 @@ fn token(call: &Call, spec: &Value) -> Result<Value, StatusError> {
             "token is required for TokenReview in authentication",
         ));
     }
-    let asked: Vec<String> = spec["audiences"]
-        .as_array()
-        .map(|list| {
-            list.iter()
-                .filter_map(Value::as_str)
-                .map(str::to_owned)
-                .collect()
-        })
-        .unwrap_or_default();
+    let asked = texts(&spec["audiences"]);
     let wanted = if asked.is_empty() {
         vec![ISSUER.to_owned()]
     } else {
         asked
     };
+    let authenticator = &call.server.authenticator;
     Ok(
-        match call
-            .server
-            .authenticator
-            .review(token, &wanted, call.server.now())
-        {
+        match authenticator.review(token, &wanted, call.server.now()) {
             Ok(reviewed) => json!({"authenticated": true, "user": reviewed.user.to_value(),
-            "audiences": reviewed.audiences}),
-            Err(error) => json!({"authenticated": false, "user": {},
-            "error": format!("[invalid bearer token, {error}]")}),
+                "audiences": reviewed.audiences}),
+            Err(AuthError::Token(TokenError::Malformed)) => {
+                json!({"user": {}, "error": "invalid bearer token"})
+            }
+            Err(error) => json!({"user": {}, "error": format!("[invalid bearer token, {error}]")}),
         },
     )
 }
 
 /// Whom a SubjectAccessReview asks about.
-fn subject(spec: &Value) -> Result<User, StatusError> {
-    let texts = |value: &Value| -> Vec<String> {
-        let list = value.as_array().map(Vec::as_slice).unwrap_or_default();
-        list.iter()
-            .filter_map(Value::as_str)
-            .map(str::to_owned)
-            .collect()
-    };
-    let name = spec["user"].as_str().unwrap_or_default();
-    let groups = texts(&spec["groups"]);
-    if name.is_empty() && groups.is_empty() {
-        return Err(StatusError::new(
-            422,
-            "Invalid",
-            "SubjectAccessReview.authorization.k8s.io \"\" is invalid: [spec.user: Invalid value: \"\": at least \
-             one of user or group must be specified]",
-        ));
-    }
-    let mut user = User {
-        groups,
-        ..User::new(name, &[])
-    };
-    if let Some(extra) = spec["extra"].as_object() {
-        user.extra = extra
-            .iter()
+fn subject(spec: &Value) -> User {
+    let extra = spec["extra"].as_object();
+    User {
+        name: text(spec, "user").to_owned(),
+        uid: text(spec, "uid").to_owned(),
+        groups: texts(&spec["groups"]),
+        extra: extra
+            .into_iter()
+            .flatten()
             .map(|(key, value)| (key.clone(), texts(value)))
-            .collect();
+            .collect(),
     }
-    Ok(user)
 }
 
-fn access(call: &Call, user: &User, spec: &Value) -> Result<Value, StatusError> {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let resource = &spec["resourceAttributes"];
-    let plain = &spec["nonResourceAttributes"];
-    let attributes = if resource.is_object() {
-        let namespace = text(&resource["namespace"]);
+fn access(call: &Call, user: &User, spec: &Value) -> Value {
+    let (resource, plain) = (&spec["resourceAttributes"], &spec["nonResourceAttributes"]);
+    let field = |name: &str| text(resource, name).to_owned();
+    let attributes = if resource.is_null() {
         Attributes {
-            verb: text(&resource["verb"]),
-            group: text(&resource["group"]),
-            version: text(&resource["version"]),
-            resource: text(&resource["resource"]),
-            subresource: text(&resource["subresource"]),
-            namespace: (!namespace.is_empty()).then_some(namespace),
-            name: text(&resource["name"]),
-            path: String::new(),
-        }
-    } else if plain.is_object() {
-        Attributes {
-            verb: text(&plain["verb"]),
-            path: text(&plain["path"]),
+            verb: text(plain, "verb").to_owned(),
+            path: text(plain, "path").to_owned(),
             ..Attributes::default()
         }
     } else {
-        return Err(StatusError::bad_request(
-            "exactly one of spec.nonResourceAttributes or spec.resourceAttributes must be specified",
-        ));
+        Attributes {
+            verb: field("verb"),
+            group: field("group"),
+            version: field("version"),
+            resource: field("resource"),
+            subresource: field("subresource"),
+            namespace: Some(field("namespace")).filter(|namespace| !namespace.is_empty()),
+            name: field("name"),
+            path: String::new(),
+        }
     };
-    Ok(match allowed(call.server.roles(), user, &attributes) {
-        Some(grant) if grant.because.is_empty() => json!({"allowed": true}),
-        Some(grant) => json!({"allowed": true, "reason": grant.because}),
-        None => json!({"allowed": false}),
-    })
+    let decision = decide(call.server.roles(), user, &attributes);
+    let mut status = json!({"allowed": decision.allowed});
+    if !decision.reason.is_empty() {
+        status["reason"] = decision.reason.into();
+    }
+    status
 }
 
-fn rules(call: &Call, spec: &Value) -> Value {
-    let namespace = spec["namespace"]
-        .as_str()
-        .filter(|namespace| !namespace.is_empty());
-    let (mut resources, mut paths) = (Vec::new(), Vec::new());
-    if call.user.is_in(crate::auth::MASTERS) {
-        resources.push(json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}));
-        paths.push(json!({"verbs": ["*"], "nonResourceURLs": ["*"]}));
+fn rules(call: &Call, spec: &Value) -> Result<Value, StatusError> {
+    let namespace = text(spec, "namespace");
+    if namespace.is_empty() {
+        return Err(StatusError::bad_request("no namespace on request"));
     }
+    let (mut resources, mut paths, mut lost) = (Vec::new(), Vec::new(), Vec::new());
     visit_rules(
         call.server.roles(),
         &call.user,
-        namespace,
-        &mut |rule, _| {
-            if rule.get("nonResourceURLs").is_some() {
+        Some(namespace),
+        &mut |found| match found {
+            Found::Rule(rule, _) if !list(rule, "nonResourceURLs").is_empty() => {
                 paths.push(rule.clone());
-            } else {
-                resources.push(rule.clone());
             }
+            Found::Rule(rule, _) => resources.push(rule.clone()),
+            Found::Lost(role) => lost.push(role),
         },
     );
-    json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": false})
+    let mut status =
+        json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": false});
+    if let Some(lost) = together(lost) {
+        status["evaluationError"] = lost.into();
+    }
+    Ok(status)
 }

@@ -9,6 +9,7 @@ use super::Kubelets;
 use super::body::ROOM_KIB;
 use super::facts::Facts;
 use crate::auth::Authenticator;
+use crate::auth::impersonate::Ways;
 use crate::db::{Clock, Db};
 use crate::token::TokenKey;
 
@@ -36,6 +37,7 @@ pub struct ApiServer {
     pub(super) db: Db,
     pub(super) facts: Arc<Facts>,
     pub(super) authenticator: Authenticator,
+    pub(super) ways: Ways,
     pub(super) clock: Clock,
     pub(super) kubelets: Kubelets,
     pub(super) stop: CancellationToken,
@@ -65,6 +67,7 @@ impl ApiServer {
             authenticator: Authenticator::new(token_key, facts.clone()),
             facts,
             db,
+            ways: Ways::default(),
             clock,
             kubelets,
             stop,

@@ -1,10 +1,16 @@
-//! The roles and bindings that every cluster has from its first start: administrators, the aggregated roles of
-//! namespaces, discovery for everybody, and the lab's node agent. Written if missing, never overwritten. Pure.
+//! The roles and bindings that every cluster has from its first start, as Kubernetes 1.37.2 has them; and what the
+//! lab's node agent may, which needs no binding. Pure.
+//!
+//! `bootstrap.json` is the real server's own answer: `cargo run -p tombolo-judge -- --roles` writes it.
+
+use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 
+use super::{list, text};
+
+const AUTOUPDATE: &str = "rbac.authorization.kubernetes.io/autoupdate";
 const READ: [&str; 3] = ["get", "list", "watch"];
-const WRITE: [&str; 5] = ["create", "delete", "deletecollection", "patch", "update"];
 const ALL: [&str; 8] = [
     "create",
     "delete",
@@ -16,297 +22,42 @@ const ALL: [&str; 8] = [
     "watch",
 ];
 
-/// The ClusterRoles.
-pub fn cluster_roles() -> Vec<Value> {
-    let mut roles = vec![
-        role(
-            "cluster-admin",
-            vec![
-                rule(&["*"], &["*"], &["*"]),
-                json!({"nonResourceURLs": ["*"], "verbs": ["*"]}),
-            ],
-        ),
-        aggregated(
-            "admin",
-            "admin",
-            [edit_rules(), view_rules(), admin_rules()].concat(),
-        ),
-        aggregated("edit", "edit", [edit_rules(), view_rules()].concat()),
-        aggregated("view", "view", view_rules()),
-        part("system:aggregate-to-admin", "admin", admin_rules()),
-        part("system:aggregate-to-edit", "edit", edit_rules()),
-        part("system:aggregate-to-view", "view", view_rules()),
-        role(
-            "system:discovery",
-            vec![json!({"verbs": ["get"], "nonResourceURLs": [
-            "/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/openapi", "/openapi/*",
-            "/readyz", "/version", "/version/"]})],
-        ),
-        role(
-            "system:public-info-viewer",
-            vec![json!({"verbs": ["get"], "nonResourceURLs": [
-            "/healthz", "/livez", "/readyz", "/version", "/version/"]})],
-        ),
-        role(
-            "system:basic-user",
-            vec![
-                rule(
-                    &["authorization.k8s.io"],
-                    &["selfsubjectaccessreviews", "selfsubjectrulesreviews"],
-                    &["create"],
-                ),
-                rule(
-                    &["authentication.k8s.io"],
-                    &["selfsubjectreviews"],
-                    &["create"],
-                ),
-            ],
-        ),
-        role(
-            "system:auth-delegator",
-            vec![
-                rule(&["authentication.k8s.io"], &["tokenreviews"], &["create"]),
-                rule(
-                    &["authorization.k8s.io"],
-                    &["subjectaccessreviews"],
-                    &["create"],
-                ),
-            ],
-        ),
-        role(
-            "system:service-account-issuer-discovery",
-            vec![json!({"verbs": ["get"],
-            "nonResourceURLs": ["/.well-known/openid-configuration",
-                "/.well-known/openid-configuration/", "/openid/v1/jwks", "/openid/v1/jwks/"]})],
-        ),
-        role("system:node", node_rules()),
-    ];
-    for role in &mut roles {
-        role["apiVersion"] = "rbac.authorization.k8s.io/v1".into();
-        role["kind"] = "ClusterRole".into();
+/// ClusterRoles, ClusterRoleBindings, Roles and RoleBindings, in this order.
+pub fn objects() -> Vec<Value> {
+    serde_json::from_str(include_str!("bootstrap.json")).expect("a test reads the same text")
+}
+
+/// The present object with the rules and subjects that it lacks; nothing if it lacks none, or wants none.
+pub fn completed(present: &Value, wanted: &Value) -> Option<Value> {
+    if present["metadata"]["annotations"][AUTOUPDATE] == "false" {
+        return None;
     }
-    roles
-}
-
-/// The ClusterRoleBindings.
-pub fn cluster_role_bindings() -> Vec<Value> {
-    [
-        ("cluster-admin", "cluster-admin", "system:masters"),
-        ("system:discovery", "system:discovery", "system:authenticated"),
-        ("system:basic-user", "system:basic-user", "system:authenticated"),
-        ("system:public-info-viewer", "system:public-info-viewer", "system:authenticated"),
-        (
-            "system:service-account-issuer-discovery",
-            "system:service-account-issuer-discovery",
-            "system:serviceaccounts",
-        ),
-        ("system:node", "system:node", "system:nodes"),
-    ]
-    .into_iter()
-    .map(|(name, role, group)| {
-        json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
-            "metadata": metadata(name),
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
-            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": group}],
-        })
-    })
-    .collect()
-}
-
-fn metadata(name: &str) -> Value {
-    json!({"name": name, "labels": {"kubernetes.io/bootstrapping": "rbac-defaults"},
-        "annotations": {"rbac.authorization.kubernetes.io/autoupdate": "true"}})
-}
-
-fn role(name: &str, rules: Vec<Value>) -> Value {
-    json!({"metadata": metadata(name), "rules": rules})
-}
-
-fn part(name: &str, to: &str, rules: Vec<Value>) -> Value {
-    let mut role = role(name, rules);
-    role["metadata"]["labels"][format!("rbac.authorization.k8s.io/aggregate-to-{to}")] =
-        "true".into();
-    role
-}
-
-fn aggregated(name: &str, label: &str, rules: Vec<Value>) -> Value {
-    let mut role = role(name, rules);
-    role["aggregationRule"] = json!({"clusterRoleSelectors": [
-        {"matchLabels": {format!("rbac.authorization.k8s.io/aggregate-to-{label}"): "true"}}]});
-    // As in Kubernetes each role is itself a part of the next wider one.
-    let wider = match name {
-        "view" => Some("edit"),
-        "edit" => Some("admin"),
-        _ => None,
-    };
-    if let Some(wider) = wider {
-        role["metadata"]["labels"][format!("rbac.authorization.k8s.io/aggregate-to-{wider}")] =
-            "true".into();
+    let mut completed = present.clone();
+    for field in ["rules", "subjects"] {
+        let own = list(present, field);
+        let lacking = list(wanted, field).iter().filter(|one| !own.contains(one));
+        let all: Vec<Value> = own.iter().chain(lacking).cloned().collect();
+        if all.len() > own.len() {
+            completed[field] = all.into();
+        }
     }
-    role
+    (completed != *present).then_some(completed)
 }
 
-fn rule(groups: &[&str], resources: &[&str], verbs: &[&str]) -> Value {
-    json!({"apiGroups": groups, "resources": resources, "verbs": verbs})
+/// Where an object of [`objects`] belongs: the plural of its kind, its namespace if it has one, its name.
+pub fn place(object: &Value) -> (String, Option<&str>, &str) {
+    let plural = format!("{}s", text(object, "kind").to_lowercase());
+    let metadata = &object["metadata"];
+    (
+        plural,
+        metadata["namespace"].as_str(),
+        text(metadata, "name"),
+    )
 }
 
-fn view_rules() -> Vec<Value> {
-    vec![
-        rule(
-            &[""],
-            &[
-                "bindings",
-                "configmaps",
-                "endpoints",
-                "events",
-                "limitranges",
-                "namespaces",
-                "namespaces/status",
-                "persistentvolumeclaims",
-                "persistentvolumeclaims/status",
-                "pods",
-                "pods/log",
-                "pods/status",
-                "replicationcontrollers",
-                "replicationcontrollers/scale",
-                "replicationcontrollers/status",
-                "resourcequotas",
-                "resourcequotas/status",
-                "serviceaccounts",
-                "services",
-                "services/status",
-            ],
-            &READ,
-        ),
-        rule(
-            &["apps"],
-            &[
-                "controllerrevisions",
-                "daemonsets",
-                "daemonsets/status",
-                "deployments",
-                "deployments/scale",
-                "deployments/status",
-                "replicasets",
-                "replicasets/scale",
-                "replicasets/status",
-                "statefulsets",
-                "statefulsets/scale",
-                "statefulsets/status",
-            ],
-            &READ,
-        ),
-        rule(
-            &["batch"],
-            &["cronjobs", "cronjobs/status", "jobs", "jobs/status"],
-            &READ,
-        ),
-        rule(&["autoscaling"], &["horizontalpodautoscalers"], &READ),
-        rule(&["discovery.k8s.io"], &["endpointslices"], &READ),
-        rule(&["events.k8s.io"], &["events"], &READ),
-        rule(
-            &["networking.k8s.io"],
-            &["ingresses", "ingresses/status", "networkpolicies"],
-            &READ,
-        ),
-        rule(
-            &["policy"],
-            &["poddisruptionbudgets", "poddisruptionbudgets/status"],
-            &READ,
-        ),
-    ]
-}
-
-fn edit_rules() -> Vec<Value> {
-    vec![
-        rule(
-            &[""],
-            &[
-                "pods/attach",
-                "pods/exec",
-                "pods/portforward",
-                "pods/proxy",
-                "secrets",
-                "services/proxy",
-            ],
-            &READ,
-        ),
-        rule(&[""], &["serviceaccounts"], &["impersonate"]),
-        rule(
-            &[""],
-            &[
-                "pods",
-                "pods/attach",
-                "pods/exec",
-                "pods/portforward",
-                "pods/proxy",
-            ],
-            &WRITE,
-        ),
-        rule(
-            &[""],
-            &["pods/eviction", "serviceaccounts/token"],
-            &["create"],
-        ),
-        rule(
-            &[""],
-            &[
-                "configmaps",
-                "events",
-                "persistentvolumeclaims",
-                "replicationcontrollers",
-                "replicationcontrollers/scale",
-                "secrets",
-                "serviceaccounts",
-                "services",
-                "services/proxy",
-            ],
-            &WRITE,
-        ),
-        rule(
-            &["apps"],
-            &[
-                "daemonsets",
-                "deployments",
-                "deployments/rollback",
-                "deployments/scale",
-                "replicasets",
-                "replicasets/scale",
-                "statefulsets",
-                "statefulsets/scale",
-            ],
-            &WRITE,
-        ),
-        rule(&["batch"], &["cronjobs", "jobs"], &WRITE),
-        rule(&["autoscaling"], &["horizontalpodautoscalers"], &WRITE),
-        rule(
-            &["networking.k8s.io"],
-            &["ingresses", "networkpolicies"],
-            &WRITE,
-        ),
-        rule(&["policy"], &["poddisruptionbudgets"], &WRITE),
-        rule(&["coordination.k8s.io"], &["leases"], &ALL),
-    ]
-}
-
-fn admin_rules() -> Vec<Value> {
-    vec![
-        rule(
-            &["authorization.k8s.io"],
-            &["localsubjectaccessreviews"],
-            &["create"],
-        ),
-        rule(
-            &["rbac.authorization.k8s.io"],
-            &["rolebindings", "roles"],
-            &ALL,
-        ),
-    ]
-}
-
-/// The node agent binds pods to its node, runs them and says how they are; it gives LoadBalancer Services an address.
-fn node_rules() -> Vec<Value> {
+/// What the node agent may: it binds pods to its node, runs them and says how they are; it gives LoadBalancer
+/// Services an address. As with Kubernetes' own authorizer for nodes, no binding says so.
+pub(super) static AGENT_RULES: LazyLock<Vec<Value>> = LazyLock::new(|| {
     vec![
         rule(
             &[""],
@@ -352,4 +103,8 @@ fn node_rules() -> Vec<Value> {
             &["create"],
         ),
     ]
+});
+
+fn rule(groups: &[&str], resources: &[&str], verbs: &[&str]) -> Value {
+    json!({"apiGroups": groups, "resources": resources, "verbs": verbs})
 }

@@ -1,87 +1,67 @@
 //! Nobody gives away what he does not have: a role's rules must be covered by its writer's own, unless he may
 //! `escalate` (roles) or `bind` (bindings). Pure.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::{Value, json};
 
-use super::{Attributes, Roles, list, text, visit_role, visit_rules};
-use crate::auth::{MASTERS, User};
+use super::{Attributes, Found, Roles, list, together, visit_rules};
+use crate::auth::User;
 
 /// A role whose rules multiply out to more than this is refused to whoever is not an administrator.
 const ATOMS_MAX: usize = 20_000;
 
-/// The rules of a role that somebody writes. One that aggregates can come to have any.
-pub fn rules_of(role: &Value) -> Vec<Value> {
-    let mut rules = list(role, "rules").to_vec();
-    if role
-        .get("aggregationRule")
-        .is_some_and(|rule| !rule.is_null())
-    {
-        rules.extend(everything());
-    }
-    rules
-}
-
-fn everything() -> Vec<Value> {
+/// The rules of somebody who may do everything, which a role that aggregates can come to have.
+pub fn everything() -> Vec<Value> {
     vec![
         json!({"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}),
         json!({"nonResourceURLs": ["*"], "verbs": ["*"]}),
     ]
 }
 
-/// The rules that a binding that somebody writes would give.
-pub fn rules_bound(roles: &dyn Roles, binding: &Value, namespace: Option<&str>) -> Vec<Value> {
-    let reference = &binding["roleRef"];
-    let home = if text(reference, "kind") == "Role" {
-        namespace
-    } else {
-        None
-    };
-    let name = text(reference, "name");
-    let mut exists = false;
-    roles.role(home, name, &mut |_| exists = true);
-    if !exists {
-        // Nobody knows what it will hold.
-        return everything();
-    }
-    let mut rules = Vec::new();
-    visit_role(roles, home, name, &mut |rule| rules.push(rule.clone()));
-    rules
-}
-
-/// The first right among `rules` that the user lacks, in Kubernetes' notation.
-pub fn lacking(
+/// Whether the user has all of `rules` himself, in the namespace or cluster-wide.
+///
+/// # Errors
+/// When he lacks some: with the text of the refusal.
+pub fn confirm(
     roles: &dyn Roles,
     user: &User,
     namespace: Option<&str>,
     rules: &[Value],
-) -> Option<String> {
-    if user.is_in(MASTERS) {
-        return None;
-    }
+) -> Result<(), String> {
+    let groups: Vec<String> = user
+        .groups
+        .iter()
+        .map(|group| format!("{group:?}"))
+        .collect();
+    let refusal = |lacking: &str| {
+        format!(
+            "user {:?} (groups=[{}]) is attempting to grant RBAC permissions not currently held:\n{lacking}",
+            user.name,
+            groups.join(" ")
+        )
+    };
     if rules.iter().map(size).fold(0, usize::saturating_add) > ATOMS_MAX {
-        return Some(format!("more than {ATOMS_MAX} single rights"));
+        return Err(refusal(&format!("more than {ATOMS_MAX} single rights")));
     }
-    let mut own = Vec::new();
-    visit_rules(roles, user, namespace, &mut |rule, _| {
-        own.push(rule.clone())
+    let (mut own, mut lost) = (Vec::new(), Vec::new());
+    visit_rules(roles, user, namespace, &mut |found| match found {
+        Found::Rule(rule, _) => own.push(rule.clone()),
+        Found::Lost(role) => lost.push(role),
     });
-    rules
+    let lacking: Vec<Attributes> = rules
         .iter()
         .flat_map(atoms)
-        .find(|atom| !own.iter().any(|rule| covers(rule, atom)))
-        .map(|atom| {
-            if atom.resource.is_empty() {
-                format!(
-                    "{{NonResourceURLs:[{:?}], Verbs:[{:?}]}}",
-                    atom.path, atom.verb
-                )
-            } else {
-                format!(
-                    "{{APIGroups:[{:?}], Resources:[{:?}], Verbs:[{:?}]}}",
-                    atom.group, atom.resource, atom.verb
-                )
-            }
-        })
+        .filter(|atom| !own.iter().any(|rule| covers(rule, atom)))
+        .collect();
+    if lacking.is_empty() {
+        return Ok(());
+    }
+    let mut text = refusal(&described(&lacking));
+    if let Some(lost) = together(lost) {
+        text.push_str(&format!("; resolution errors: [{lost}]"));
+    }
+    Err(text)
 }
 
 /// How many single rights a rule multiplies out to.
@@ -102,6 +82,7 @@ fn atoms(rule: &Value) -> Vec<Attributes> {
             .map(str::to_owned)
             .collect()
     };
+    let verbs = texts("verbs");
     let names = texts("resourceNames");
     let names = if names.is_empty() {
         vec![String::new()]
@@ -109,27 +90,60 @@ fn atoms(rule: &Value) -> Vec<Attributes> {
         names
     };
     let mut atoms = Vec::new();
-    for verb in texts("verbs") {
-        for path in texts("nonResourceURLs") {
-            atoms.push(Attributes {
+    for group in texts("apiGroups") {
+        for resource in texts("resources") {
+            let named = |verb| names.iter().map(move |name| (verb, name));
+            atoms.extend(verbs.iter().flat_map(named).map(|(verb, name)| Attributes {
                 verb: verb.clone(),
-                path,
+                group: group.clone(),
+                resource: resource.clone(),
+                name: name.clone(),
                 ..Attributes::default()
-            });
-        }
-        for group in texts("apiGroups") {
-            for resource in texts("resources") {
-                atoms.extend(names.iter().map(|name| Attributes {
-                    verb: verb.clone(),
-                    group: group.clone(),
-                    resource: resource.clone(),
-                    name: name.clone(),
-                    ..Attributes::default()
-                }));
-            }
+            }));
         }
     }
+    for path in texts("nonResourceURLs") {
+        atoms.extend(verbs.iter().map(|verb| Attributes {
+            verb: verb.clone(),
+            path: path.clone(),
+            ..Attributes::default()
+        }));
+    }
     atoms
+}
+
+/// Single rights in Kubernetes' notation: one line for the verbs of one resource, the lines sorted.
+fn described(atoms: &[Attributes]) -> String {
+    let mut verbs: BTreeMap<(&str, &str, &str), Vec<String>> = BTreeMap::new();
+    let mut lines = BTreeSet::new();
+    for atom in atoms {
+        let verb = format!("{:?}", atom.verb);
+        if atom.resource.is_empty() {
+            lines.insert(format!(
+                "{{NonResourceURLs:[{:?}], Verbs:[{verb}]}}",
+                atom.path
+            ));
+        } else {
+            let key = (
+                atom.group.as_str(),
+                atom.resource.as_str(),
+                atom.name.as_str(),
+            );
+            verbs.entry(key).or_default().push(verb);
+        }
+    }
+    for ((group, resource, name), verbs) in verbs {
+        let name = if name.is_empty() {
+            String::new()
+        } else {
+            format!(", ResourceNames:[{name:?}]")
+        };
+        lines.insert(format!(
+            "{{APIGroups:[{group:?}], Resources:[{resource:?}]{name}, Verbs:[{}]}}",
+            verbs.join(" ")
+        ));
+    }
+    Vec::from_iter(lines).join("\n")
 }
 
 fn covers(rule: &Value, atom: &Attributes) -> bool {

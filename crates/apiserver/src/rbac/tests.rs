@@ -17,34 +17,35 @@ impl Roles for World {
             .for_each(|(_, b)| visit(b));
     }
 
-    fn role(&self, namespace: Option<&str>, name: &str, visit: &mut dyn FnMut(&Value)) {
-        self.roles
+    fn role(&self, namespace: Option<&str>, name: &str, visit: &mut dyn FnMut(&Value)) -> bool {
+        let found = self
+            .roles
             .iter()
-            .filter(|(home, role)| *home == namespace && role["metadata"]["name"] == name)
-            .for_each(|(_, role)| visit(role));
-    }
-
-    fn cluster_roles(&self, visit: &mut dyn FnMut(&Value)) {
-        self.roles
-            .iter()
-            .filter(|(home, _)| home.is_none())
-            .for_each(|(_, role)| visit(role));
+            .find(|(home, role)| *home == namespace && role["metadata"]["name"] == name);
+        if let Some((_, role)) = found {
+            visit(role);
+        }
+        found.is_some()
     }
 }
 
 fn bootstrap_world() -> World {
     let mut world = World::default();
-    world.roles.extend(
-        bootstrap::cluster_roles()
-            .into_iter()
-            .map(|role| (None, role)),
-    );
-    world.bindings.extend(
-        bootstrap::cluster_role_bindings()
-            .into_iter()
-            .map(|b| (None, b)),
-    );
+    for object in bootstrap::objects() {
+        if object["metadata"]["namespace"].is_null() {
+            let into = match bootstrap::place(&object).0.as_str() {
+                "clusterroles" => &mut world.roles,
+                _ => &mut world.bindings,
+            };
+            into.push((None, object));
+        }
+    }
     world
+}
+
+/// Whether the rules allow it.
+fn may(world: &World, user: &User, what: &str) -> bool {
+    decide(world, user, &ask(what)).allowed
 }
 
 fn binding(role_kind: &str, role: &str, subject: Value) -> Value {
@@ -176,9 +177,10 @@ fn rules_allow_what_kubernetes_says_they_do() {
 fn bindings_reach_users_groups_and_service_accounts_in_their_scope() {
     let mut world = bootstrap_world();
     let sa = json!({"kind": "ServiceAccount", "name": "bot"});
-    world
-        .bindings
-        .push((Some("a"), binding("ClusterRole", "view", sa)));
+    world.bindings.push((
+        Some("a"),
+        binding("ClusterRole", "system:aggregate-to-view", sa),
+    ));
     let dev = json!({"kind": "Group", "name": "dev"});
     world
         .bindings
@@ -201,19 +203,12 @@ fn bindings_reach_users_groups_and_service_accounts_in_their_scope() {
         (&jane, "delete -/pods a x", false),
     ];
     for (user, what, expected) in table {
-        assert_eq!(
-            allowed(&world, user, &ask(what)).is_some(),
-            expected,
-            "{} {what}",
-            user.name
-        );
+        assert_eq!(may(&world, user, what), expected, "{} {what}", user.name);
     }
-    let because = allowed(&world, &bot, &ask("list -/pods a"))
-        .unwrap()
-        .because;
+    let because = decide(&world, &bot, &ask("list -/pods a")).reason;
     assert_eq!(
         because,
-        r#"RBAC: allowed by RoleBinding "b/a" of ClusterRole "view" to ServiceAccount "bot/a""#
+        r#"RBAC: allowed by RoleBinding "b/a" of ClusterRole "system:aggregate-to-view" to ServiceAccount "bot/a""#
     );
 }
 
@@ -252,48 +247,56 @@ fn bootstrap_roles_give_what_their_names_say() {
         ),
     ];
     for (user, what, expected) in table {
+        assert_eq!(may(&world, user, what), expected, "{} {what}", user.name);
+    }
+}
+
+#[test]
+fn role_that_does_not_exist_is_said_and_gives_nothing() {
+    let mut world = World::default();
+    let jane = json!({"kind": "User", "name": "jane"});
+    for (namespace, kind) in [
+        (None, "ClusterRole"),
+        (Some("a"), "Role"),
+        (Some("a"), "Role"),
+    ] {
+        let lost = binding(kind, "lost", jane.clone());
+        world.bindings.push((namespace, lost));
+    }
+    let jane = User::new("jane", &[]);
+    for (what, reason) in [
+        (
+            "list -/pods a",
+            r#"rbac: RBAC: [clusterrole.rbac.authorization.k8s.io "lost" not found, role.rbac.authorization.k8s.io "lost" not found]"#,
+        ),
+        (
+            "list -/pods -",
+            r#"rbac: RBAC: clusterrole.rbac.authorization.k8s.io "lost" not found"#,
+        ),
+    ] {
+        let decision = decide(&world, &jane, &ask(what));
         assert_eq!(
-            allowed(&world, user, &ask(what)).is_some(),
-            expected,
-            "{} {what}",
-            user.name
+            (decision.allowed, decision.reason.as_str()),
+            (false, reason)
         );
     }
 }
 
 #[test]
-fn aggregated_role_has_the_rules_of_those_it_selects() {
-    let mut world = bootstrap_world();
-    world.roles.push((None, json!({
-        "metadata": {"name": "more", "labels": {"rbac.authorization.k8s.io/aggregate-to-view": "true"}},
-        "rules": [{"apiGroups": ["multicluster.linkerd.io"], "resources": ["links"], "verbs": ["get"]}]})));
-    let jane = json!({"kind": "User", "name": "jane"});
-    world
-        .bindings
-        .push((None, binding("ClusterRole", "admin", jane)));
-    let jane = User::new("jane", &[]);
-    for (what, expected) in [
-        // view is aggregated to edit, edit to admin: the selectors name each role's own label.
-        ("list -/pods ns", true),
-        ("create apps/deployments ns", true),
-        ("create rbac.authorization.k8s.io/rolebindings ns", true),
-        ("create -/namespaces -", false),
-    ] {
-        assert_eq!(
-            allowed(&world, &jane, &ask(what)).is_some(),
-            expected,
-            "{what}"
-        );
-    }
-    // What is aggregated to view reaches admin through edit.
-    let what = ask("get multicluster.linkerd.io/links ns x");
-    assert!(allowed(&world, &jane, &what).is_some());
-    let joe = json!({"kind": "User", "name": "joe"});
-    world
-        .bindings
-        .push((None, binding("ClusterRole", "view", joe)));
-    let what = ask("get multicluster.linkerd.io/links ns x");
-    assert!(allowed(&world, &User::new("joe", &[]), &what).is_some());
+fn first_roles_are_completed_and_never_cut() {
+    let wanted =
+        json!({"metadata": {"name": "x"}, "rules": [{"verbs": ["get"]}, {"verbs": ["list"]}]});
+    let mut present =
+        json!({"metadata": {"name": "x"}, "rules": [{"verbs": ["fly"]}, {"verbs": ["list"]}]});
+    let whole = bootstrap::completed(&present, &wanted).unwrap();
+    assert_eq!(
+        whole["rules"],
+        json!([{"verbs": ["fly"]}, {"verbs": ["list"]}, {"verbs": ["get"]}])
+    );
+    assert_eq!(bootstrap::completed(&whole, &wanted), None);
+    present["metadata"]["annotations"] =
+        json!({"rbac.authorization.kubernetes.io/autoupdate": "false"});
+    assert_eq!(bootstrap::completed(&present, &wanted), None);
 }
 
 #[test]
@@ -318,42 +321,37 @@ fn denial_is_worded_as_kubernetes_words_it() {
 fn nobody_gives_away_what_he_lacks() {
     let mut world = bootstrap_world();
     let jane = json!({"kind": "User", "name": "jane"});
-    world
-        .bindings
-        .push((Some("ns"), binding("ClusterRole", "edit", jane)));
-    let jane = User::new("jane", &[]);
-    let pods = json!({"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "delete"]});
-    let secrets = json!({"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]});
-    let lacking = |rules: &[Value], ns| escalation::lacking(&world, &jane, ns, rules);
-    assert_eq!(lacking(std::slice::from_ref(&pods), Some("ns")), None);
-    assert!(lacking(&[pods], None).is_some());
-    assert!(
-        lacking(&[secrets], Some("ns"))
-            .unwrap()
-            .contains("Resources:[\"*\"]")
-    );
-    let admin = binding("ClusterRole", "cluster-admin", json!({}));
-    let rules = escalation::rules_bound(&world, &admin, Some("ns"));
-    assert!(lacking(&rules, Some("ns")).is_some());
-    let absent = binding("ClusterRole", "absent", json!({}));
-    assert!(
-        lacking(
-            &escalation::rules_bound(&world, &absent, Some("ns")),
-            Some("ns")
-        )
-        .is_some()
-    );
-    let collecting =
-        escalation::rules_of(&json!({"aggregationRule": {"clusterRoleSelectors": [{}]}}));
-    assert!(
-        lacking(&collecting, Some("ns")).is_some(),
-        "it could come to hold anything"
-    );
+    let edit = binding("ClusterRole", "system:aggregate-to-edit", jane);
+    world.bindings.push((Some("ns"), edit));
+    let jane = User::new("jane", &["dev"]);
+    let confirm = |rules: &[Value], ns| escalation::confirm(&world, &jane, ns, rules);
+    let pods = json!({"apiGroups": [""], "resources": ["pods"], "verbs": ["create", "delete"]});
+    assert_eq!(confirm(std::slice::from_ref(&pods), Some("ns")), Ok(()));
+    let head = r#"user "jane" (groups=["dev" "system:authenticated"]) is attempting to grant RBAC permissions not currently held:"#;
+    let named =
+        json!({"apiGroups": ["a"], "resources": ["b"], "resourceNames": ["c"], "verbs": ["get"]});
+    let paths = json!({"nonResourceURLs": ["/x"], "verbs": ["get", "put"]});
+    for (rules, namespace, lines) in [
+        (
+            vec![pods],
+            None,
+            &[r#"{APIGroups:[""], Resources:["pods"], Verbs:["create" "delete"]}"#][..],
+        ),
+        (
+            vec![named, paths],
+            Some("ns"),
+            &[
+                r#"{APIGroups:["a"], Resources:["b"], ResourceNames:["c"], Verbs:["get"]}"#,
+                r#"{NonResourceURLs:["/x"], Verbs:["get"]}"#,
+                r#"{NonResourceURLs:["/x"], Verbs:["put"]}"#,
+            ],
+        ),
+    ] {
+        let expected = format!("{head}\n{}", lines.join("\n"));
+        assert_eq!(confirm(&rules, namespace), Err(expected));
+    }
+    assert!(confirm(&escalation::everything(), Some("ns")).is_err());
     let many: Vec<String> = (0..200).map(|n| n.to_string()).collect();
     let huge = json!({"apiGroups": many, "resources": many, "verbs": many, "resourceNames": many});
-    assert!(lacking(&[huge], Some("ns")).is_some());
-    assert_eq!(
-        escalation::lacking(&world, &User::admin(), None, &rules),
-        None
-    );
+    assert!(confirm(&[huge], Some("ns")).is_err());
 }

@@ -227,6 +227,6 @@ async fn deprecated_version_warns_and_others_are_only_let_in_by_their_rights() {
         .list(&ListParams::default())
         .await
         .unwrap_err();
-    assert!(matches!(refused, kube::Error::Api(status) if status.code == 401));
+    assert!(matches!(refused, kube::Error::Api(status) if status.code == 403));
     server.inner.stop().await;
 }
