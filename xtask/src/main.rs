@@ -4,6 +4,7 @@
 mod cargo;
 mod check;
 mod demo;
+mod kinds;
 mod kube;
 mod say;
 mod suite;
@@ -20,6 +21,7 @@ cargo xtask test [--real]      format, lints, tidiness and all tests, with every
                                real Kubernetes if it is at hand, or in any case
 cargo xtask kube               finds, fetches or builds the real etcd, kube-apiserver and kube-controller-manager
 cargo xtask tidy               only what `tidy` checks: sizes, crate arrows, words, links
+cargo xtask kinds              ask a real Kubernetes which kinds there are, and keep the answer (needs go, kubectl, xz)
 cargo xtask check-demo FILE    whether the JSON of a demo shows that every promise held
 cargo xtask ci                 test, then the demo, then check-demo";
 
@@ -41,6 +43,7 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
         ["test"] => suite::run(Real::from_environment()).map(|()| ExitCode::SUCCESS),
         ["test", "--real"] => suite::run(Real::Required).map(|()| ExitCode::SUCCESS),
         ["kube"] => kube::run().map(|()| ExitCode::SUCCESS),
+        ["kinds"] => kinds::run().map(|()| ExitCode::SUCCESS),
         ["tidy"] => tidy::run().map(|()| ExitCode::SUCCESS),
         ["check-demo", file] => check::run(file.as_ref()).map(|()| ExitCode::SUCCESS),
         ["ci"] => suite::ci().map(|()| ExitCode::SUCCESS),

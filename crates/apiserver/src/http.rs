@@ -19,6 +19,7 @@ mod call;
 mod documents;
 mod facts;
 mod guard;
+mod health;
 mod logs;
 mod negotiate;
 mod objects;
@@ -35,7 +36,6 @@ mod watch;
 
 pub use body::Body;
 pub use logs::Kubelets;
-pub(crate) use reviews::{Namespaced, REVIEWS, Review};
 pub use server::{ApiServer, Parts};
 
 /// The API as one user, or one connection, sees it. Cheap to clone.

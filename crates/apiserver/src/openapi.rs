@@ -1,14 +1,14 @@
-//! OpenAPI: enough for clients that ask which parameters a kind's verbs take, and for the schemas of CRDs.
-//!
-//! Built-in kinds are documented as open objects: this server validates by rules, not by their published schemas.
-//! Pure; must not know HTTP.
+//! OpenAPI: a real server's documents of the built-in kinds, and what CRDs add to them. Must not know HTTP.
+
+mod archive;
+mod custom;
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use serde_json::{Map, Value, json};
 
-use crate::http::{Namespaced, REVIEWS};
-use crate::registry::{Registry, Resource};
+use self::custom::Dialect;
+use crate::registry::Registry;
 
 /// A short text that changes with the content.
 pub fn hash(bytes: &[u8]) -> String {
@@ -17,193 +17,123 @@ pub fn hash(bytes: &[u8]) -> String {
     format!("{:016X}", hasher.finish())
 }
 
-/// `/openapi/v3`: where each version's document is.
+/// `/openapi/v3`: where each document is.
 pub fn index(registry: &Registry) -> Value {
     let mut paths = Map::new();
-    let mut versions: Vec<(String, String)> = registry
-        .all()
-        .iter()
-        .map(|res| (res.group.clone(), res.version.clone()))
-        .collect();
-    versions.extend(
-        REVIEWS
-            .iter()
-            .map(|review| (review.group.to_owned(), "v1".to_owned())),
-    );
-    versions.sort();
-    versions.dedup();
-    for (group, version) in versions {
-        let path = if group.is_empty() {
-            format!("api/{version}")
-        } else {
-            format!("apis/{group}/{version}")
-        };
-        let document = document(registry, &group, &version).unwrap_or_default();
-        let hash = hash(document.to_string().as_bytes());
+    let mut note = |path: &str, hash: &str| {
         let url = format!("/openapi/v3/{path}?hash={hash}");
-        paths.insert(path, json!({"serverRelativeURL": url}));
+        paths.insert(path.to_owned(), json!({"serverRelativeURL": url}));
+    };
+    for entry in archive::entries() {
+        if let Some(path) = entry.path.strip_prefix("v3/") {
+            note(path, &entry.hash);
+        }
+    }
+    for res in registry.all().iter().filter(|res| res.custom) {
+        let document = custom_document(registry, &res.group, &res.version);
+        let path = format!("apis/{}/{}", res.group, res.version);
+        note(&path, &hash(document.to_string().as_bytes()));
     }
     json!({"paths": paths})
 }
 
-/// One version's document; nothing if there is no such version.
-pub fn document(registry: &Registry, group: &str, version: &str) -> Option<Value> {
-    let (paths, schemas) = described(registry, Some((group, version)), Dialect::V3);
-    if paths.is_empty() {
-        return None;
-    }
-    Some(
-        json!({"openapi": "3.0.0", "info": {"title": "Kubernetes", "version": "v1.32.0"},
-        "paths": paths, "components": {"schemas": schemas}}),
-    )
+/// A document and the hash by which clients know it.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// JSON.
+    pub bytes: Vec<u8>,
+    /// Changes with the content.
+    pub hash: String,
 }
 
-/// `/openapi/v2`: the same for everything in one.
-pub fn v2(registry: &Registry) -> Value {
-    let (paths, definitions) = described(registry, None, Dialect::V2);
-    json!({"swagger": "2.0", "info": {"title": "Kubernetes", "version": "v1.32.0"},
-        "paths": paths, "definitions": definitions})
-}
-
-/// The two ways to write the same.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Dialect {
-    V2,
-    V3,
-}
-
-impl Dialect {
-    fn parameter(self, name: &str, kind: &str) -> Value {
-        match self {
-            Self::V2 => json!({"name": name, "in": "query", "type": kind, "uniqueItems": true}),
-            Self::V3 => {
-                json!({"name": name, "in": "query", "schema": {"type": kind, "uniqueItems": true}})
-            }
-        }
-    }
-}
-
-/// A kind that can be written somewhere.
-struct Described<'a> {
-    group: &'a str,
-    version: &'a str,
-    kind: &'a str,
-    plural: &'a str,
-    namespaced: Namespaced,
-    schema: Option<&'a Value>,
-}
-
-impl<'a> Described<'a> {
-    fn stored(res: &'a Resource) -> Self {
-        Self {
-            group: &res.group,
-            version: &res.version,
-            kind: &res.kind,
-            plural: &res.plural,
-            namespaced: if res.is_namespaced() {
-                Namespaced::Yes
-            } else {
-                Namespaced::No
-            },
-            schema: res.schema.as_deref(),
-        }
-    }
-
-    fn type_value(&self) -> Value {
-        json!({"group": self.group, "version": self.version, "kind": self.kind})
-    }
-
-    fn collection(&self) -> String {
-        let root = if self.group.is_empty() {
-            "/api".to_owned()
-        } else {
-            format!("/apis/{}", self.group)
-        };
-        let place = match self.namespaced {
-            Namespaced::Yes => "/namespaces/{namespace}",
-            Namespaced::No => "",
-        };
-        format!("{root}/{}{place}/{}", self.version, self.plural)
-    }
-
-    /// `io.k8s.api.apps.v1.Deployment`, or the reversed group for the kinds of CRDs.
-    fn schema_name(&self) -> String {
-        let (version, kind) = (self.version, self.kind);
-        if self.schema.is_some() {
-            let reversed: Vec<&str> = self.group.rsplit('.').collect();
-            return format!("{}.{version}.{kind}", reversed.join("."));
-        }
-        let short = self.group.split('.').next().unwrap_or_default();
-        let short = if short.is_empty() { "core" } else { short };
-        format!("io.k8s.api.{short}.{version}.{kind}")
-    }
-
-    fn schema_value(&self) -> Value {
-        let mut schema = self.schema.cloned().unwrap_or_else(|| {
-            json!({"type": "object", "properties": {
-                "apiVersion": {"type": "string"}, "kind": {"type": "string"},
-                "metadata": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
-                "x-kubernetes-preserve-unknown-fields": true})
-        });
-        schema["x-kubernetes-group-version-kind"] = json!([self.type_value()]);
-        schema
-    }
-
-    fn operation(&self, action: &str, dialect: Dialect) -> Value {
-        let mut parameters = vec![
-            dialect.parameter("dryRun", "string"),
-            dialect.parameter("fieldManager", "string"),
-            dialect.parameter("fieldValidation", "string"),
-        ];
-        if action == "patch" {
-            parameters.push(dialect.parameter("force", "boolean"));
-        }
-        json!({
-            "operationId": format!("{action}{}{}", self.kind, self.version),
-            "parameters": parameters, "x-kubernetes-action": action,
-            "x-kubernetes-group-version-kind": self.type_value(),
-            "responses": {"200": {"description": "OK"}},
-        })
-    }
-}
-
-fn described(
-    registry: &Registry,
-    only: Option<(&str, &str)>,
-    dialect: Dialect,
-) -> (Map<String, Value>, Map<String, Value>) {
-    let wanted = |group: &str, version: &str| only.is_none_or(|only| only == (group, version));
-    let (mut paths, mut schemas) = (Map::new(), Map::new());
-    for res in registry
-        .all()
+/// `/openapi/v3/<path>`; nothing if there is no such document.
+pub fn document(registry: &Registry, path: &str) -> Option<Document> {
+    let archived = format!("v3/{path}");
+    if let Some(entry) = archive::entries()
         .iter()
-        .filter(|res| wanted(&res.group, &res.version))
+        .find(|entry| entry.path == archived)
     {
-        let kind = Described::stored(res);
-        paths.insert(
-            kind.collection(),
-            json!({"post": kind.operation("post", dialect)}),
-        );
-        let one = json!({
-            "put": kind.operation("put", dialect), "patch": kind.operation("patch", dialect),
-            "delete": kind.operation("delete", dialect),
+        return Some(Document {
+            bytes: archive::document(&archived)?,
+            hash: entry.hash.clone(),
         });
-        paths.insert(format!("{}/{{name}}", kind.collection()), one);
-        schemas.insert(kind.schema_name(), kind.schema_value());
     }
-    for review in REVIEWS.iter().filter(|review| wanted(review.group, "v1")) {
-        let kind = Described {
-            group: review.group,
-            version: "v1",
-            kind: review.kind,
-            plural: review.plural,
-            namespaced: review.namespaced,
-            schema: None,
-        };
-        // kubectl looks only at `patch` to learn whether a kind's fields are validated here.
-        let operations = json!({"post": kind.operation("post", dialect), "patch": kind.operation("patch", dialect)});
-        paths.insert(kind.collection(), operations);
-        schemas.insert(kind.schema_name(), kind.schema_value());
+    let (group, version) = path.strip_prefix("apis/")?.split_once('/')?;
+    let fits = |custom: &&str| *custom == version;
+    let all = registry.all();
+    let mut versions = all
+        .iter()
+        .filter(|res| res.custom && res.group == group)
+        .map(|res| res.version.as_str());
+    versions.find(fits)?;
+    let bytes = custom_document(registry, group, version)
+        .to_string()
+        .into_bytes();
+    Some(Document {
+        hash: hash(&bytes),
+        bytes,
+    })
+}
+
+fn custom_document(registry: &Registry, group: &str, version: &str) -> Value {
+    let (paths, schemas) = custom::described(registry, Some((group, version)), Dialect::V3);
+    json!({"openapi": "3.0.0", "info": {"title": "Kubernetes CRD Swagger", "version": "v0.1.0"},
+        "paths": paths, "components": {"schemas": schemas}})
+}
+
+/// `/openapi/v2`: everything in one.
+pub fn v2(registry: &Registry) -> Vec<u8> {
+    let mut document = archive::document("v2").unwrap_or_else(|| b"{}".to_vec());
+    let (paths, definitions) = custom::described(registry, None, Dialect::V2);
+    for (name, members) in [("\"paths\":{", paths), ("\"definitions\":{", definitions)] {
+        splice(&mut document, name, &members);
     }
-    (paths, schemas)
+    document
+}
+
+/// Puts members at the beginning of an object of the document: it is too large to be parsed for that.
+fn splice(document: &mut Vec<u8>, name: &str, members: &Map<String, Value>) {
+    let Some(at) = find(document, name.as_bytes()).filter(|_| !members.is_empty()) else {
+        return;
+    };
+    let mut text = String::new();
+    for (name, value) in members {
+        text.push_str(&Value::from(name.as_str()).to_string());
+        text.push(':');
+        text.push_str(&value.to_string());
+        text.push(',');
+    }
+    let at = at + name.len();
+    document.splice(at..at, text.into_bytes());
+}
+
+fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
+    text.windows(wanted.len()).position(|here| here == wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_are_put_where_the_object_begins() {
+        let mut document = br#"{"paths":{"/a":1},"definitions":{"b":2}}"#.to_vec();
+        let mut members = Map::new();
+        members.insert("c".to_owned(), json!({"d": 3}));
+        splice(&mut document, "\"definitions\":{", &members);
+        let value: Value = serde_json::from_slice(&document).unwrap();
+        assert_eq!(value["definitions"], json!({"b": 2, "c": {"d": 3}}));
+    }
+
+    #[test]
+    fn documents_of_built_in_kinds_have_their_schemas() {
+        let registry = Registry::with_builtin();
+        let found = document(&registry, "apis/apps/v1").unwrap();
+        let value: Value = serde_json::from_slice(&found.bytes).unwrap();
+        let schemas = value["components"]["schemas"].as_object().unwrap();
+        assert!(schemas.contains_key("io.k8s.api.apps.v1.Deployment"));
+        assert!(document(&registry, "apis/none/v1").is_none());
+        let index = index(&registry);
+        assert!(index["paths"]["api/v1"]["serverRelativeURL"].is_string());
+    }
 }

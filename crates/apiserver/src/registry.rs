@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-pub use builtin::builtin;
+pub use builtin::{Group, builtin, builtin_groups};
 pub use crd::resources_of as resources_of_crd;
 
 use crate::crd::schema::Schema;
@@ -42,8 +42,54 @@ pub struct Subresources {
     pub status: bool,
     /// `/scale`.
     pub scale: Option<ScalePaths>,
-    /// Others, that the HTTP front serves: `log`, `binding`, `eviction`, `token`, `finalize`.
-    pub others: &'static [&'static str],
+    /// Others, that the HTTP front serves: `log`, `binding` and so on.
+    pub others: Vec<&'static str>,
+}
+
+/// What discovery says of a resource besides its names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Served {
+    /// What may be done with its objects.
+    pub verbs: Vec<&'static str>,
+    /// What lies below its objects; of a CRD's resource it follows from [`Subresources`].
+    pub below: Vec<Below>,
+    /// Changes with the version that is stored.
+    pub hash: String,
+}
+
+impl Default for Served {
+    /// As a CRD's resources are served.
+    fn default() -> Self {
+        Self {
+            verbs: vec![
+                "delete",
+                "deletecollection",
+                "get",
+                "list",
+                "patch",
+                "create",
+                "update",
+                "watch",
+            ],
+            below: Vec::new(),
+            hash: String::new(),
+        }
+    }
+}
+
+/// A subresource, as discovery shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Below {
+    /// What follows the object's name in the path.
+    pub name: &'static str,
+    /// The group of its kind, empty if it is the resource's own.
+    pub group: &'static str,
+    /// The version of its kind, empty if it is the resource's own.
+    pub version: &'static str,
+    /// Its kind.
+    pub kind: &'static str,
+    /// What may be done with it.
+    pub verbs: Vec<&'static str>,
 }
 
 /// A column that a CRD adds to tables.
@@ -100,6 +146,8 @@ pub struct Resource {
     pub custom: bool,
     /// Whether a version of a CRD is deprecated, and the warning to send.
     pub deprecation: Option<String>,
+    /// What discovery says of it besides.
+    pub served: Served,
 }
 
 /// What a CRD says of one of its versions, ready for use.
@@ -145,6 +193,16 @@ impl Resource {
         join_version(&self.storage.group, &self.storage_version)
     }
 
+    /// Whether a verb may be used on its objects.
+    pub fn allows(&self, verb: &str) -> bool {
+        self.served.verbs.contains(&verb)
+    }
+
+    /// Whether there are objects to list; questions and commands are never stored.
+    pub fn is_stored(&self) -> bool {
+        self.allows("watch")
+    }
+
     /// Whether objects have a namespace.
     pub fn is_namespaced(&self) -> bool {
         self.scope == Scope::Namespaced
@@ -170,19 +228,20 @@ impl Registry {
     pub fn with_builtin() -> Self {
         let mut registry = Self::default();
         for resource in builtin() {
-            registry.insert(resource);
+            registry.insert(Arc::clone(resource));
         }
         registry
     }
 
     /// Adds or replaces one resource.
-    pub fn insert(&mut self, resource: Resource) {
+    pub fn insert(&mut self, resource: impl Into<Arc<Resource>>) {
+        let resource = resource.into();
         let path = (
             resource.group.clone(),
             resource.version.clone(),
             resource.plural.clone(),
         );
-        self.by_path.insert(path, Arc::new(resource));
+        self.by_path.insert(path, resource);
     }
 
     /// Removes every custom resource of a group and plural, in all versions.

@@ -81,6 +81,9 @@ impl Call {
             return reviews::answer(self, &bytes);
         }
         let res = self.resource()?;
+        if subresource.is_empty() && !res.allows(verb) {
+            return Err(method_not_allowed());
+        }
         if let Some(warning) = &res.deprecation {
             self.warnings.add(warning);
         }

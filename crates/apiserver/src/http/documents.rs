@@ -1,19 +1,49 @@
 //! Paths that name no resource: health, version, discovery, OpenAPI, and the token issuer's public keys.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, VARY};
+use http::header::{
+    CACHE_CONTROL, CONTENT_TYPE, ETAG, EXPIRES, HOST, HeaderValue, IF_NONE_MATCH, LOCATION, VARY,
+};
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::access::method_not_allowed;
+use super::access::{method_not_allowed, no_such_resource};
 use super::call::{Answer, Call};
 use super::negotiate::Form;
-use super::{Body, respond};
+use super::{Body, health, respond};
 use crate::token::ISSUER;
 use crate::{discovery, openapi};
 
 /// The version of Kubernetes whose behaviour this server follows.
-const MINOR: &str = "32";
+const VERSION: &str = r#"{
+  "major": "1",
+  "minor": "37",
+  "emulationMajor": "1",
+  "emulationMinor": "37",
+  "minCompatibilityMajor": "1",
+  "minCompatibilityMinor": "36",
+  "gitVersion": "v1.37.2",
+  "gitCommit": "$Format:%H$",
+  "gitTreeState": "",
+  "buildDate": "1970-01-01T00:00:00Z",
+  "goVersion": "go1.26.8",
+  "compiler": "gc",
+  "platform": "linux/amd64"
+}"#;
+
+/// Paths besides those of discovery and health.
+const PATHS: &[&str] = &[
+    "/.well-known/openid-configuration",
+    "/flagz",
+    "/metrics",
+    "/metrics/slis",
+    "/statusz",
+    "/openapi/v2",
+    "/openapi/v3",
+    "/openapi/v3/",
+    "/openid/v1/jwks",
+    "/version",
+];
 
 /// Answers a request for a path.
 pub(super) fn answer(call: &Call) -> Answer {
@@ -24,109 +54,172 @@ pub(super) fn answer(call: &Call) -> Answer {
     let path = attributes.path.trim_matches('/');
     let registry = call.server.db.registry();
     let parts: Vec<&str> = path.split('/').collect();
-    let found = match parts.as_slice() {
-        ["healthz" | "livez" | "readyz", ..] => return Ok(respond::text(StatusCode::OK, "ok")),
-        ["version"] => version(),
-        ["api" | "apis"] => match call.accept.form {
-            Form::Discovery(version) => {
-                let scope = if path == "api" {
-                    discovery::Part::Core
-                } else {
-                    discovery::Part::Groups
-                };
-                return aggregated(
-                    call,
-                    &discovery::aggregated(&registry, scope, version),
-                    version,
-                );
-            }
-            _ if path == "api" => discovery::versions(),
-            _ => discovery::groups(&registry),
+    match parts.as_slice() {
+        [kind @ ("healthz" | "livez" | "readyz"), check @ ..] => {
+            Ok(health::answer(&call.query, kind, &check.join("/")))
+        }
+        ["version"] => plain_json(call, VERSION.to_owned()),
+        ["api" | "apis"] if matches!(call.accept.form, Form::Discovery(_)) => {
+            let part = if path == "api" {
+                discovery::Part::Core
+            } else {
+                discovery::Part::Groups
+            };
+            aggregated(call, discovery::aggregated(&registry, part))
+        }
+        ["api"] => json_text(call, discovery::versions(host(call))),
+        ["apis"] => json_text(call, discovery::groups(&registry)),
+        ["apis", group] => match discovery::group(&registry, group) {
+            Some(text) => json_text(call, text),
+            None => Ok(not_found()),
         },
-        ["apis", group] => return found(call, discovery::group(&registry, group)),
-        ["api", version] => return found(call, discovery::resources(&registry, "", version)),
-        ["apis", group, version] => {
-            return found(call, discovery::resources(&registry, group, version));
+        ["api", version] => versioned(call, "", version),
+        ["apis", group, version] => versioned(call, group, version),
+        ["openapi", "v2"] => tagged(call, openapi::v2(&registry), None),
+        ["openapi", "v3"] => plain_json(call, openapi::index(&registry).to_string()),
+        ["openapi", "v3", rest @ ..] => openapi_v3(call, &rest.join("/")),
+        [".well-known", "openid-configuration"] => plain_json(call, issuer(host(call))),
+        ["openid", "v1", "jwks"] => {
+            plain_json(call, call.server.authenticator.key().jwks().to_string())
         }
-        ["openapi", "v2"] => return openapi_v2(call),
-        ["openapi", "v3"] => openapi::index(&registry),
-        ["openapi", "v3", "api", version] => {
-            return found(call, openapi::document(&registry, "", version));
-        }
-        ["openapi", "v3", "apis", group, version] => {
-            return found(call, openapi::document(&registry, group, version));
-        }
-        [".well-known", "openid-configuration"] => issuer(),
-        ["openid", "v1", "jwks"] => call.server.authenticator.key().jwks(),
-        [""] => {
-            json!({"paths": ["/api", "/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3",
-            "/readyz", "/version"]})
-        }
-        _ => return Ok(respond::text(StatusCode::NOT_FOUND, "404 page not found\n")),
-    };
-    tagged(call, &found)
-}
-
-fn found(call: &Call, value: Option<Value>) -> Answer {
-    match value {
-        Some(value) => tagged(call, &value),
-        None => Ok(respond::text(StatusCode::NOT_FOUND, "404 page not found\n")),
+        ["metrics"] => Ok(respond::text(StatusCode::OK, "")),
+        [""] => plain_json(call, root(call)),
+        _ => Ok(not_found()),
     }
 }
 
+fn not_found() -> Response<Body> {
+    respond::text(StatusCode::NOT_FOUND, "404 page not found\n")
+}
+
+/// A group that is known says in JSON that it has no such version.
+fn versioned(call: &Call, group: &str, version: &str) -> Answer {
+    let registry = call.server.db.registry();
+    match discovery::resources(&registry, group, version) {
+        Some(text) => json_text(call, text),
+        None if discovery::group(&registry, group).is_none() => Ok(not_found()),
+        None => Err(no_such_resource()),
+    }
+}
+
+/// An answer of the kind that has a type: it ends with a line end.
+fn json_text(call: &Call, mut text: String) -> Answer {
+    text.push('\n');
+    plain_json(call, text)
+}
+
+fn plain_json(call: &Call, text: String) -> Answer {
+    Ok(respond::bytes(
+        StatusCode::OK,
+        Bytes::from(text),
+        call.accept.syntax,
+    ))
+}
+
+/// The address by which the client knows this server.
+fn host(call: &Call) -> &str {
+    let header = call.parts.headers.get(HOST);
+    let header = header.and_then(|value| value.to_str().ok());
+    let authority = call.parts.uri.authority().map(http::uri::Authority::as_str);
+    authority.or(header).unwrap_or_default()
+}
+
 /// The document, or 304 if the client has it.
-fn tagged(call: &Call, value: &Value) -> Answer {
-    let bytes = Bytes::from(value.to_string());
-    let tag = format!("\"{}\"", openapi::hash(&bytes));
-    let known = call
-        .parts
-        .headers
-        .get(IF_NONE_MATCH)
-        .and_then(|value| value.to_str().ok());
+fn tagged(call: &Call, document: Vec<u8>, tag: Option<String>) -> Answer {
+    let tag = format!("\"{}\"", tag.unwrap_or_else(|| openapi::hash(&document)));
+    let known = call.parts.headers.get(IF_NONE_MATCH);
+    let known = known.and_then(|value| value.to_str().ok());
     let mut response = if known == Some(tag.as_str()) {
         let mut response = Response::new(Body::whole(Bytes::new()));
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         response
     } else {
-        respond::bytes(StatusCode::OK, bytes, call.accept.syntax)
+        respond::bytes(StatusCode::OK, Bytes::from(document), call.accept.syntax)
     };
+    let headers = response.headers_mut();
     if let Ok(tag) = HeaderValue::from_str(&tag) {
-        response.headers_mut().insert(ETAG, tag);
+        headers.insert(ETAG, tag);
     }
-    response
-        .headers_mut()
-        .insert(VARY, HeaderValue::from_static("Accept"));
+    headers.insert(VARY, HeaderValue::from_static("Accept"));
     Ok(response)
 }
 
-fn aggregated(call: &Call, value: &Value, version: &str) -> Answer {
-    let mut response = tagged(call, value)?;
-    let media =
-        format!("application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList");
-    if let Ok(media) = HeaderValue::from_str(&media) {
-        response.headers_mut().insert(CONTENT_TYPE, media);
-    }
+fn aggregated(call: &Call, document: String) -> Answer {
+    let mut response = tagged(call, document.into_bytes(), None)?;
+    response.headers_mut().insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static(
+            "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+        ),
+    );
+    let public = HeaderValue::from_static("public");
+    response.headers_mut().insert(CACHE_CONTROL, public);
     Ok(response)
 }
 
-/// kubectl asks for protobuf, and falls back to version 3 of OpenAPI when it does not get it.
-fn openapi_v2(call: &Call) -> Answer {
-    tagged(call, &openapi::v2(&call.server.db.registry()))
+/// A client that asks by the right hash may keep the answer; one with an old hash is sent to the new one.
+fn openapi_v3(call: &Call, path: &str) -> Answer {
+    let registry = call.server.db.registry();
+    let Some(document) = openapi::document(&registry, path) else {
+        return Ok(not_found());
+    };
+    let asked = call.query.text("hash").map(str::to_owned);
+    match asked {
+        Some(hash) if hash != document.hash => {
+            let mut response = Response::new(Body::whole(Bytes::new()));
+            *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
+            let place = format!("/openapi/v3/{path}?hash={}", document.hash);
+            if let Ok(place) = HeaderValue::from_str(&place) {
+                response.headers_mut().insert(LOCATION, place);
+            }
+            Ok(response)
+        }
+        asked => {
+            let mut response = tagged(call, document.bytes, Some(document.hash))?;
+            if asked.is_some() {
+                let headers = response.headers_mut();
+                let public = HeaderValue::from_static("public, immutable");
+                headers.insert(CACHE_CONTROL, public);
+                let expires = jiff::Timestamp::from_second(call.server.now() + 365 * 86_400);
+                let expires =
+                    expires.map(|at| at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string());
+                if let Some(expires) = expires
+                    .ok()
+                    .and_then(|text| HeaderValue::from_str(&text).ok())
+                {
+                    headers.insert(EXPIRES, expires);
+                }
+            }
+            Ok(response)
+        }
+    }
 }
 
-fn version() -> Value {
-    json!({
-        "major": "1", "minor": MINOR, "gitVersion": format!("v1.{MINOR}.0+tombolo"),
-        "gitCommit": "", "gitTreeState": "clean", "buildDate": "1970-01-01T00:00:00Z",
-        "goVersion": "", "compiler": "rustc",
-        "platform": format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
-    })
+fn issuer(host: &str) -> String {
+    let [issuer, keys] =
+        [ISSUER.to_owned(), format!("https://{host}/openid/v1/jwks")].map(|text| json!(text));
+    format!(
+        "{{\"issuer\":{issuer},\"jwks_uri\":{keys},\"response_types_supported\":[\"id_token\"],\
+         \"subject_types_supported\":[\"public\"],\"id_token_signing_alg_values_supported\":[\"ES256\"]}}"
+    )
 }
 
-fn issuer() -> Value {
-    json!({
-        "issuer": ISSUER, "jwks_uri": format!("{ISSUER}/openid/v1/jwks"),
-        "response_types_supported": ["id_token"], "subject_types_supported": ["public"],
-        "id_token_signing_alg_values_supported": ["ES256"],
-    })
+/// `/`: every path that answers.
+fn root(call: &Call) -> String {
+    let registry = call.server.db.registry();
+    let mut paths: Vec<String> = PATHS.iter().map(|&path| path.to_owned()).collect();
+    paths.extend(["/api", "/apis", "/apis/"].map(str::to_owned));
+    for (group, version) in discovery::group_versions(&registry) {
+        if group.is_empty() {
+            paths.push(format!("/api/{version}"));
+        } else {
+            paths.push(format!("/apis/{group}"));
+            paths.push(format!("/apis/{group}/{version}"));
+        }
+    }
+    paths.extend(health::paths());
+    paths.sort();
+    paths.dedup();
+    let paths: Value = paths.into();
+    serde_json::to_string_pretty(&json!({"paths": paths})).unwrap_or_default()
 }

@@ -32,6 +32,11 @@ impl Query {
             .map(|(_, value)| value.as_str())
     }
 
+    /// Whether the name is there, with any value.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(own, _)| own == name)
+    }
+
     /// As Kubernetes reads truth: present and neither `false` nor `0`.
     pub(super) fn is_true(&self, name: &str) -> bool {
         let pair = self.0.iter().find(|(own, _)| own == name);

@@ -1,188 +1,190 @@
-//! The table of built-in kinds: names as `kubectl api-resources` shows them.
-use super::{Resource, ScalePaths, Scope, StorageKey, Subresources};
+//! The kinds that Kubernetes serves by default, as a real server's discovery names them.
+//!
+//! Read once from `data/discovery.json`, which `cargo xtask kinds` makes.
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
 
-/// One row: group, version, kind, plural, short names, scope and what lies below an object.
-struct Row {
-    group: &'static str,
+use serde::Deserialize;
+
+use super::{Below, OfCrd, Resource, ScalePaths, Scope, Served, StorageKey, Subresources};
+
+/// What a real server's discovery says.
+#[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'static"))]
+struct Discovery {
+    groups: Vec<Group>,
+    resources: BTreeMap<&'static str, Vec<Entry>>,
+}
+
+/// One API group, its preferred version first.
+#[derive(Debug, Deserialize)]
+pub struct Group {
+    /// Its name, empty for the core group.
+    pub name: &'static str,
+    /// Its versions.
+    pub versions: Vec<&'static str>,
+}
+
+/// One entry of an APIResourceList.
+#[derive(Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Entry {
+    name: &'static str,
+    singular_name: &'static str,
+    namespaced: bool,
     kind: &'static str,
-    plural: &'static str,
-    short: &'static [&'static str],
-    scope: Scope,
-    sub: Sub,
-    all: InAll,
+    #[serde(default)]
+    group: &'static str,
+    #[serde(default)]
+    version: &'static str,
+    verbs: Vec<&'static str>,
+    #[serde(default)]
+    short_names: Vec<&'static str>,
+    #[serde(default)]
+    categories: Vec<&'static str>,
+    #[serde(default)]
+    storage_version_hash: &'static str,
 }
 
-/// Which subresources a built-in kind has.
-#[derive(Clone, Copy)]
-enum Sub {
-    None,
-    Status,
-    StatusScale(&'static str),
-    StatusAnd(&'static [&'static str]),
-    Only(&'static [&'static str]),
-}
+static DISCOVERY: LazyLock<Discovery> = LazyLock::new(|| {
+    serde_json::from_str(include_str!("../../data/discovery.json"))
+        .expect("the data is checked by a test of this module")
+});
 
-/// Whether `kubectl get all` shows it.
-#[derive(Clone, Copy, PartialEq)]
-enum InAll {
-    Yes,
-    No,
-}
-
-const fn row(group: &'static str, kind: &'static str, plural: &'static str) -> Row {
-    Row {
-        group,
-        kind,
-        plural,
-        short: &[],
-        scope: Scope::Namespaced,
-        sub: Sub::None,
-        all: InAll::No,
-    }
-}
-
-impl Row {
-    const fn short(mut self, short: &'static [&'static str]) -> Self {
-        self.short = short;
-        self
-    }
-
-    const fn cluster(mut self) -> Self {
-        self.scope = Scope::Cluster;
-        self
-    }
-
-    const fn sub(mut self, sub: Sub) -> Self {
-        self.sub = sub;
-        self
-    }
-
-    const fn in_all(mut self) -> Self {
-        self.all = InAll::Yes;
-        self
-    }
-
-    fn resource(&self) -> Resource {
-        let (status, scale, others) = match self.sub {
-            Sub::None => (false, None, &[][..]),
-            Sub::Status => (true, None, &[][..]),
-            Sub::StatusScale(selector) => (true, Some(scale(selector)), &[][..]),
-            Sub::StatusAnd(others) => (true, None, others),
-            Sub::Only(others) => (false, None, others),
-        };
-        let storage = if self.kind == "Event" {
-            StorageKey::new("", "events")
-        } else {
-            StorageKey::new(self.group, self.plural)
-        };
-        Resource {
-            group: self.group.to_owned(),
-            version: "v1".to_owned(),
-            kind: self.kind.to_owned(),
-            list_kind: format!("{}List", self.kind),
-            plural: self.plural.to_owned(),
-            singular: self.kind.to_lowercase(),
-            short_names: self.short.iter().map(|&name| name.to_owned()).collect(),
-            categories: match self.all {
-                InAll::Yes => vec!["all".to_owned()],
-                InAll::No if self.plural == "customresourcedefinitions" => {
-                    vec!["api-extensions".to_owned()]
-                }
-                InAll::No => Vec::new(),
-            },
-            scope: self.scope,
-            subresources: Subresources {
-                status,
-                scale,
-                others,
-            },
-            columns: Vec::new(),
-            storage_version: "v1".to_owned(),
-            schema: None,
-            of_crd: super::OfCrd::default(),
-            storage,
-            custom: false,
-            deprecation: None,
+static BUILTIN: LazyLock<Vec<Arc<Resource>>> = LazyLock::new(|| {
+    let mut all = Vec::new();
+    for group in &DISCOVERY.groups {
+        for version in &group.versions {
+            let key = super::join_version(group.name, version);
+            let entries = DISCOVERY.resources.get(key.as_str());
+            all.extend(resources(
+                (group, version),
+                entries.map_or(&[][..], Vec::as_slice),
+            ));
         }
     }
+    all
+});
+
+/// The built-in groups, in the order of discovery.
+pub fn builtin_groups() -> &'static [Group] {
+    &DISCOVERY.groups
 }
 
-fn scale(selector: &str) -> ScalePaths {
+/// All built-in resources, in the order of discovery.
+pub fn builtin() -> &'static [Arc<Resource>] {
+    &BUILTIN
+}
+
+/// The resources of one version; what has a slash in its name lies below the one that it follows.
+fn resources((group, version): (&Group, &'static str), entries: &[Entry]) -> Vec<Arc<Resource>> {
+    let own = entries.iter().filter(|entry| !entry.name.contains('/'));
+    own.map(|entry| {
+        let below = entries
+            .iter()
+            .filter_map(|other| {
+                let (parent, name) = other.name.split_once('/')?;
+                (parent == entry.name).then(|| Below {
+                    name,
+                    group: other.group,
+                    version: other.version,
+                    kind: other.kind,
+                    verbs: other.verbs.clone(),
+                })
+            })
+            .collect();
+        Arc::new(resource((group, version), entry, below))
+    })
+    .collect()
+}
+
+fn resource(
+    (group, version): (&Group, &'static str),
+    entry: &Entry,
+    below: Vec<Below>,
+) -> Resource {
+    let owned = |list: &[&'static str]| list.iter().map(|&one| one.to_owned()).collect();
+    let has = |name: &str| below.iter().any(|below| below.name == name);
+    // Events are one collection in two groups.
+    let storage = match entry.kind {
+        "Event" => StorageKey::new("", "events"),
+        _ => StorageKey::new(group.name, entry.name),
+    };
+    let subresources = Subresources {
+        status: has("status"),
+        scale: has("scale").then(|| scale(entry.name)),
+        others: below
+            .iter()
+            .map(|below| below.name)
+            .filter(|name| !matches!(*name, "status" | "scale"))
+            .collect(),
+    };
+    Resource {
+        group: group.name.to_owned(),
+        version: version.to_owned(),
+        kind: entry.kind.to_owned(),
+        list_kind: format!("{}List", entry.kind),
+        plural: entry.name.to_owned(),
+        singular: entry.singular_name.to_owned(),
+        short_names: owned(&entry.short_names),
+        categories: owned(&entry.categories),
+        scope: if entry.namespaced {
+            Scope::Namespaced
+        } else {
+            Scope::Cluster
+        },
+        subresources,
+        columns: Vec::new(),
+        storage_version: group
+            .versions
+            .first()
+            .copied()
+            .unwrap_or(version)
+            .to_owned(),
+        schema: None,
+        of_crd: OfCrd::default(),
+        storage,
+        custom: false,
+        deprecation: None,
+        served: Served {
+            verbs: entry.verbs.clone(),
+            below,
+            hash: entry.storage_version_hash.to_owned(),
+        },
+    }
+}
+
+fn scale(plural: &str) -> ScalePaths {
     ScalePaths {
         spec: ".spec.replicas".to_owned(),
         status: ".status.replicas".to_owned(),
-        selector: (!selector.is_empty()).then(|| selector.to_owned()),
+        selector: Some(".spec.selector".to_owned()).filter(|_| !plural.is_empty()),
     }
 }
 
-const RBAC: &str = "rbac.authorization.k8s.io";
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-static ROWS: &[Row] = &[
-    row("", "ConfigMap", "configmaps").short(&["cm"]),
-    row("", "Endpoints", "endpoints").short(&["ep"]),
-    row("", "Event", "events").short(&["ev"]),
-    row("", "Namespace", "namespaces")
-        .short(&["ns"])
-        .cluster()
-        .sub(Sub::StatusAnd(&["finalize"])),
-    row("", "Node", "nodes")
-        .short(&["no"])
-        .cluster()
-        .sub(Sub::Status),
-    row("", "Pod", "pods")
-        .short(&["po"])
-        .sub(Sub::StatusAnd(&["log", "binding", "eviction"]))
-        .in_all(),
-    row("", "Secret", "secrets"),
-    row("", "Service", "services")
-        .short(&["svc"])
-        .sub(Sub::Status)
-        .in_all(),
-    row("", "ServiceAccount", "serviceaccounts")
-        .short(&["sa"])
-        .sub(Sub::Only(&["token"])),
-    row(
-        "apiextensions.k8s.io",
-        "CustomResourceDefinition",
-        "customresourcedefinitions",
-    )
-    .short(&["crd", "crds"])
-    .cluster()
-    .sub(Sub::Status),
-    row("apps", "DaemonSet", "daemonsets")
-        .short(&["ds"])
-        .sub(Sub::Status)
-        .in_all(),
-    row("apps", "Deployment", "deployments")
-        .short(&["deploy"])
-        .sub(Sub::StatusScale(".spec.selector"))
-        .in_all(),
-    row("apps", "ReplicaSet", "replicasets")
-        .short(&["rs"])
-        .sub(Sub::StatusScale(".spec.selector"))
-        .in_all(),
-    row("apps", "StatefulSet", "statefulsets")
-        .short(&["sts"])
-        .sub(Sub::StatusScale(".spec.selector"))
-        .in_all(),
-    row("batch", "CronJob", "cronjobs")
-        .short(&["cj"])
-        .sub(Sub::Status)
-        .in_all(),
-    row("batch", "Job", "jobs").sub(Sub::Status).in_all(),
-    row("coordination.k8s.io", "Lease", "leases"),
-    row("discovery.k8s.io", "EndpointSlice", "endpointslices"),
-    row("events.k8s.io", "Event", "events").short(&["ev"]),
-    row("policy", "PodDisruptionBudget", "poddisruptionbudgets")
-        .short(&["pdb"])
-        .sub(Sub::Status),
-    row(RBAC, "ClusterRole", "clusterroles").cluster(),
-    row(RBAC, "ClusterRoleBinding", "clusterrolebindings").cluster(),
-    row(RBAC, "Role", "roles"),
-    row(RBAC, "RoleBinding", "rolebindings"),
-];
+    #[test]
+    fn every_version_of_the_data_has_its_resources() {
+        for group in builtin_groups() {
+            for version in &group.versions {
+                let key = super::super::join_version(group.name, version);
+                assert!(DISCOVERY.resources.contains_key(key.as_str()), "{key}");
+            }
+        }
+        assert!(builtin().len() > 60);
+    }
 
-/// All built-in resources.
-pub fn builtin() -> Vec<Resource> {
-    ROWS.iter().map(Row::resource).collect()
+    #[test]
+    fn what_lies_below_a_resource_is_found() {
+        let pods = builtin().iter().find(|res| res.plural == "pods").unwrap();
+        assert!(pods.subresources.status);
+        assert!(pods.subresources.others.contains(&"log"));
+        let deployments = builtin().iter().find(|res| res.plural == "deployments");
+        assert!(deployments.unwrap().subresources.scale.is_some());
+        let reviews = builtin().iter().find(|res| res.plural == "tokenreviews");
+        assert!(!reviews.unwrap().allows("list"));
+    }
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::crd::schema::Schema;
 use crate::object::version_of;
 
-use super::{OfCrd, PrinterColumn, Resource, ScalePaths, Scope, StorageKey, Subresources};
+use super::{OfCrd, PrinterColumn, Resource, ScalePaths, Scope, Served, StorageKey, Subresources};
 
 /// Every served version of a CRD, as resources. Fields that are missing leave it out.
 pub fn resources_of(crd: &Value) -> Vec<Resource> {
@@ -46,6 +46,7 @@ pub fn resources_of(crd: &Value) -> Vec<Resource> {
         storage: StorageKey::new(group, plural),
         custom: true,
         deprecation: None,
+        served: Served::default(),
     };
     let schemas: Vec<Option<Arc<Schema>>> = schemas(versions);
     let storage = versions
@@ -130,7 +131,7 @@ fn subresources(value: &Value) -> Subresources {
     Subresources {
         status,
         scale,
-        others: &[],
+        others: Vec::new(),
     }
 }
 

@@ -1,0 +1,242 @@
+//! `cargo xtask kinds`: what the API server knows of Kubernetes' own kinds, taken from Kubernetes.
+//!
+//! Discovery and OpenAPI come from a real server that the judge starts; field names, types and numbers come from
+//! the Go modules of the same version. Written to `crates/apiserver/data`, and committed.
+
+mod go;
+mod table;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::{Map, Value, json};
+
+use crate::cargo::root;
+
+/// The release that all of it belongs to.
+const STAGING: &str = "v0.37.2";
+/// Modules with types.
+const MODULES: &[&str] = &[
+    "api",
+    "apimachinery",
+    "apiextensions-apiserver",
+    "kube-aggregator",
+];
+/// Types that belong to no resource.
+const META: &[&str] = &[
+    "APIGroup",
+    "APIGroupList",
+    "APIResourceList",
+    "APIVersions",
+    "CreateOptions",
+    "DeleteOptions",
+    "GetOptions",
+    "ListOptions",
+    "PartialObjectMetadata",
+    "PartialObjectMetadataList",
+    "PatchOptions",
+    "Status",
+    "UpdateOptions",
+    "WatchEvent",
+];
+
+/// Makes all files anew.
+///
+/// # Errors
+/// When a tool is missing, or the real server cannot be asked.
+pub(crate) fn run() -> Result<()> {
+    let data = root().join("crates/apiserver/data");
+    std::fs::create_dir_all(&data).context("make the directory of the data")?;
+    let real = Real::start()?;
+    let discovery = discovery(&real)?;
+    let roots = roots(&discovery);
+    let sources = table::Sources {
+        modules: modules()?,
+    };
+    write(
+        &data.join("types.txt"),
+        table::table(&sources, &roots)?.as_bytes(),
+    )?;
+    write(&data.join("discovery.json"), pretty(&discovery)?.as_bytes())?;
+    let archive = openapi(&real)?;
+    write(&data.join("openapi.lzma"), &compressed(&archive)?)
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    std::fs::write(path, bytes).with_context(|| format!("write {}", path.display()))?;
+    crate::say::say(format!("{} ({} bytes)", path.display(), bytes.len()));
+    Ok(())
+}
+
+fn pretty(value: &Value) -> Result<String> {
+    let mut text = serde_json::to_string_pretty(value)?;
+    text.push('\n');
+    Ok(text)
+}
+
+/// A real cluster, as long as this lives.
+struct Real {
+    judge: Child,
+    kubeconfig: String,
+}
+
+impl Real {
+    fn start() -> Result<Self> {
+        let mut judge = Command::new("cargo")
+            .args(["run", "-q", "-p", "tombolo-judge", "--", "--real"])
+            .current_dir(root())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("start the judge's real cluster")?;
+        let stdout = judge.stdout.take().context("the judge has no output")?;
+        let mut line = String::new();
+        BufReader::new(stdout)
+            .read_line(&mut line)
+            .context("listen to the judge")?;
+        let kubeconfig = line
+            .trim()
+            .strip_prefix("export KUBECONFIG=")
+            .map(str::to_owned);
+        let kubeconfig = kubeconfig.context("the judge began no real cluster")?;
+        Ok(Self { judge, kubeconfig })
+    }
+
+    fn get(&self, path: &str) -> Result<Vec<u8>> {
+        let output = Command::new("kubectl")
+            .args(["--kubeconfig", &self.kubeconfig, "get", "--raw", path])
+            .output()
+            .context("run kubectl")?;
+        ensure!(
+            output.status.success(),
+            "kubectl get --raw {path}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(output.stdout)
+    }
+
+    fn json(&self, path: &str) -> Result<Value> {
+        serde_json::from_slice(&self.get(path)?).with_context(|| format!("read {path}"))
+    }
+}
+
+impl Drop for Real {
+    fn drop(&mut self) {
+        // The end of its input ends the cluster.
+        drop(self.judge.stdin.take());
+        self.judge.wait().ok();
+    }
+}
+
+/// Every group with its versions, in the order of `/apis`, and every version's resources in theirs.
+fn discovery(real: &Real) -> Result<Value> {
+    let mut groups = vec![json!({"name": "", "versions": ["v1"]})];
+    for group in real.json("/apis")?["groups"]
+        .as_array()
+        .into_iter()
+        .flatten()
+    {
+        let versions = group["versions"].as_array().into_iter().flatten();
+        let versions: Vec<Value> = versions.map(|version| version["version"].clone()).collect();
+        groups.push(json!({"name": group["name"], "versions": versions}));
+    }
+    let mut resources = Map::new();
+    for group in &groups {
+        for version in group["versions"].as_array().into_iter().flatten() {
+            let name = group["name"].as_str().unwrap_or_default();
+            let version = version.as_str().unwrap_or_default();
+            let (path, key) = match name {
+                "" => (format!("/api/{version}"), version.to_owned()),
+                _ => (
+                    format!("/apis/{name}/{version}"),
+                    format!("{name}/{version}"),
+                ),
+            };
+            resources.insert(key, real.json(&path)?["resources"].take());
+        }
+    }
+    Ok(json!({"groups": groups, "resources": resources}))
+}
+
+/// The types of everything that discovery names, and of their lists.
+fn roots(discovery: &Value) -> BTreeSet<String> {
+    let mut roots: BTreeSet<String> = META.iter().map(|name| format!("meta/v1.{name}")).collect();
+    for (group_version, resources) in discovery["resources"].as_object().into_iter().flatten() {
+        let (group, version) = group_version.split_once('/').unwrap_or(("", group_version));
+        for resource in resources.as_array().into_iter().flatten() {
+            let kind = resource["kind"].as_str().unwrap_or_default();
+            let group = resource["group"].as_str().unwrap_or(group);
+            let version = resource["version"].as_str().unwrap_or(version);
+            let package = match group.split('.').next() {
+                None | Some("") => "core",
+                Some(first) => first,
+            };
+            roots.insert(format!("{package}/{version}.{kind}"));
+            roots.insert(format!("{package}/{version}.{kind}List"));
+        }
+    }
+    roots
+}
+
+fn modules() -> Result<BTreeMap<String, PathBuf>> {
+    let mut modules = BTreeMap::new();
+    for module in MODULES {
+        let output = Command::new("go")
+            .args([
+                "mod",
+                "download",
+                "-json",
+                &format!("k8s.io/{module}@{STAGING}"),
+            ])
+            .output()
+            .context("run go")?;
+        let said: Value = serde_json::from_slice(&output.stdout).context("read what go says")?;
+        let Some(directory) = said["Dir"].as_str() else {
+            bail!("go has no module {module}: {said}");
+        };
+        modules.insert((*module).to_owned(), PathBuf::from(directory));
+    }
+    Ok(modules)
+}
+
+/// A line for each document, `PATH HASH LENGTH`, an empty line, and the documents one after the other.
+fn openapi(real: &Real) -> Result<Vec<u8>> {
+    let mut head = String::new();
+    let mut documents = Vec::new();
+    let mut append = |path: &str, hash: &str, document: &[u8]| {
+        writeln!(head, "{path} {hash} {}", document.len()).ok();
+        documents.extend_from_slice(document);
+    };
+    let index = real.json("/openapi/v3")?;
+    for (path, entry) in index["paths"].as_object().into_iter().flatten() {
+        let url = entry["serverRelativeURL"].as_str().unwrap_or_default();
+        let hash = url.split_once("hash=").map_or("-", |(_, hash)| hash);
+        append(&format!("v3/{path}"), hash, &real.get(url)?);
+    }
+    append("v2", "-", &real.get("/openapi/v2")?);
+    head.push('\n');
+    Ok([head.as_bytes(), &documents].concat())
+}
+
+/// In the format of LZMA alone, which every xz writes.
+fn compressed(bytes: &[u8]) -> Result<Vec<u8>> {
+    let path = std::env::temp_dir().join(format!("tombolo-kinds-{}", std::process::id()));
+    std::fs::write(&path, bytes).context("write the documents")?;
+    let output = Command::new("xz")
+        .args(["--format=lzma", "--lzma1=preset=9e,dict=8MiB", "--stdout"])
+        .arg(&path)
+        .output()
+        .context("run xz");
+    std::fs::remove_file(&path).ok();
+    let output = output?;
+    ensure!(
+        output.status.success(),
+        "xz: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(output.stdout)
+}
