@@ -9,8 +9,15 @@ use crate::object::Object;
 use crate::registry::Resource;
 
 mod cluster;
+mod columns;
+mod custom;
+mod devices;
 mod jsonpath;
 mod network;
+mod pods;
+mod policy;
+mod scaling;
+mod storage;
 mod text;
 mod workloads;
 
@@ -34,62 +41,31 @@ pub struct Options {
     pub now: i64,
 }
 
-/// One column.
-#[derive(Clone, Copy, Debug)]
-struct Column {
-    name: &'static str,
-    kind: &'static str,
-    format: &'static str,
-    priority: i64,
-}
-
-const fn text(name: &'static str) -> Column {
-    Column {
-        name,
-        kind: "string",
-        format: "",
-        priority: 0,
-    }
-}
-
-const fn number(name: &'static str) -> Column {
-    Column {
-        name,
-        kind: "integer",
-        format: "",
-        priority: 0,
-    }
-}
-
-const fn wide(name: &'static str) -> Column {
-    Column {
-        name,
-        kind: "string",
-        format: "",
-        priority: 1,
-    }
-}
-
-const NAME: Column = Column {
-    name: "Name",
-    kind: "string",
-    format: "name",
-    priority: 0,
-};
-const AGE: Column = text("Age");
-
-/// The table of one built-in kind.
+/// How the cells of one built-in kind are computed.
 struct Layout {
     group: &'static str,
     plural: &'static str,
-    columns: &'static [Column],
     cells: fn(&Row<'_>) -> Vec<Value>,
+}
+
+const fn layout(
+    group: &'static str,
+    plural: &'static str,
+    cells: fn(&Row<'_>) -> Vec<Value>,
+) -> Layout {
+    Layout {
+        group,
+        plural,
+        cells,
+    }
 }
 
 /// An object, as the cells of its row are computed from it.
 struct Row<'a> {
     object: &'a Value,
     now: i64,
+    /// Whether it is the class that is taken when none is asked for.
+    is_default: bool,
 }
 
 impl Row<'_> {
@@ -104,62 +80,74 @@ impl Row<'_> {
     fn created(&self) -> Value {
         self.object["metadata"]["creationTimestamp"].clone()
     }
+
+    fn is_terminating(&self) -> bool {
+        !self.object["metadata"]["deletionTimestamp"].is_null()
+    }
 }
 
-fn layout(res: &Resource) -> Option<&'static Layout> {
-    [workloads::LAYOUTS, network::LAYOUTS, cluster::LAYOUTS]
-        .into_iter()
-        .flatten()
-        .find(|layout| layout.group == res.group && layout.plural == res.plural)
+fn layout_of(res: &Resource) -> Option<&'static Layout> {
+    if res.custom {
+        return None;
+    }
+    [
+        pods::LAYOUTS,
+        workloads::LAYOUTS,
+        scaling::LAYOUTS,
+        network::LAYOUTS,
+        storage::LAYOUTS,
+        policy::LAYOUTS,
+        cluster::LAYOUTS,
+        devices::LAYOUTS,
+    ]
+    .into_iter()
+    .flatten()
+    .find(|layout| layout.group == res.group && layout.plural == res.plural)
 }
 
 /// The table of a list.
 pub fn of_list(res: &Resource, list: &List, options: Options) -> Value {
-    let rows: Vec<Value> = list
-        .items
-        .iter()
-        .map(|object| row(res, object, options))
-        .collect();
+    let mut values: Vec<Value> = list.items.iter().map(|object| object.value()).collect();
+    let mut default = None;
+    match (res.custom, res.plural.as_str()) {
+        (false, "flowschemas") => policy::sort_flow_schemas(&mut values),
+        (false, "storageclasses") => default = storage::default_class(&values),
+        _ => {}
+    }
+    let row_of = |value: Value| {
+        let is_default = default.as_ref() == Some(&value["metadata"]["name"]);
+        row(res, value, is_default, options)
+    };
+    let rows: Vec<Value> = values.into_iter().map(row_of).collect();
+    // Some kinds leave the rows out rather than empty.
+    let bare = rows.is_empty() && !res.custom && !columns::is_known_empty(res);
+    let rows = if bare { Value::Null } else { rows.into() };
     json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1",
         "metadata": {"resourceVersion": list.resource_version.to_string()},
-        "columnDefinitions": columns(res), "rows": rows})
+        "columnDefinitions": columns::of(res), "rows": rows})
 }
 
 /// The table of one object.
 pub fn of_one(res: &Resource, object: &Object, options: Options) -> Value {
     json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1",
         "metadata": {"resourceVersion": object.resource_version().to_string()},
-        "columnDefinitions": columns(res), "rows": [row(res, object, options)]})
+        "columnDefinitions": columns::of(res), "rows": [row(res, object.value(), false, options)]})
 }
 
-fn columns(res: &Resource) -> Vec<Value> {
-    let fixed = |column: &Column| {
-        json!({"name": column.name, "type": column.kind, "format": column.format,
-            "description": "", "priority": column.priority})
+fn row(res: &Resource, mut value: Value, is_default: bool, options: Options) -> Value {
+    let row = Row {
+        object: &value,
+        now: options.now,
+        is_default,
     };
-    if let Some(layout) = layout(res) {
-        return layout.columns.iter().map(fixed).collect();
-    }
-    let mut columns = vec![fixed(&NAME)];
-    columns.extend(res.columns.iter().map(|column| {
-        json!({"name": column.name, "type": column.kind, "format": column.format,
-            "description": column.description, "priority": column.priority})
-    }));
-    if res.columns.is_empty() {
-        columns.push(fixed(&AGE));
-    }
-    columns
-}
-
-fn row(res: &Resource, object: &Object, options: Options) -> Value {
-    let mut value = object.value();
-    let cells = cells(
-        res,
-        &Row {
-            object: &value,
-            now: options.now,
-        },
-    );
+    let cells = match layout_of(res) {
+        Some(layout) => (layout.cells)(&row),
+        None if res.custom => custom::cells(res, &row),
+        None => vec![row.name(), row.created()],
+    };
+    let conditions = (res.kind == "Pod" && !res.custom)
+        .then(|| pods::conditions(&value))
+        .flatten();
     let carried = match options.include {
         Include::Nothing => Value::Null,
         Include::Object => value,
@@ -168,29 +156,11 @@ fn row(res: &Resource, object: &Object, options: Options) -> Value {
             "metadata": value["metadata"].take(),
         }),
     };
-    json!({"cells": cells, "object": carried})
-}
-
-fn cells(res: &Resource, row: &Row<'_>) -> Vec<Value> {
-    if let Some(layout) = layout(res) {
-        return (layout.cells)(row);
+    let mut row = json!({"cells": cells, "object": carried});
+    if let Some(conditions) = conditions {
+        row["conditions"] = conditions;
     }
-    let mut cells = vec![row.name()];
-    cells.extend(res.columns.iter().map(|column| {
-        let found = jsonpath::find(row.object, &column.json_path);
-        let Some(first) = found.first() else {
-            return Value::Null;
-        };
-        match column.kind.as_str() {
-            "date" => text::age(first, row.now).into(),
-            "integer" | "number" | "boolean" => (*first).clone(),
-            _ => text::plain(&found).into(),
-        }
-    }));
-    if res.columns.is_empty() {
-        cells.push(row.age());
-    }
-    cells
+    row
 }
 
 #[cfg(test)]

@@ -1,171 +1,129 @@
-//! Tables of everything that is neither workload nor network.
+//! Tables of everything else: namespaces, nodes, configuration, events, roles, definitions.
+
+use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::text::{age, field, list, number as int, or_none};
-use super::{AGE, Layout, NAME, Row, number, text as column, wide};
+use super::text::{age, field, list, or_none};
+use super::{Layout, Row, layout};
 
 const RBAC: &str = "rbac.authorization.k8s.io";
-const CREATED: super::Column = super::Column {
-    name: "Created At",
-    kind: "string",
-    format: "date-time",
-    priority: 0,
-};
-const BINDING: &[super::Column] = &[
-    NAME,
-    column("Role"),
-    AGE,
-    wide("Users"),
-    wide("Groups"),
-    wide("ServiceAccounts"),
-];
-const EVENT: &[super::Column] = &[
-    column("Last Seen"),
-    column("Type"),
-    column("Reason"),
-    column("Object"),
-    wide("Subobject"),
-    wide("Source"),
-    column("Message"),
-    wide("First Seen"),
-    wide("Count"),
-    wide("Name"),
-];
 
 pub(super) const LAYOUTS: &[Layout] = &[
-    Layout {
-        group: "",
-        plural: "namespaces",
-        columns: &[NAME, column("Status"), AGE],
-        cells: |row| vec![row.name(), row.object["status"]["phase"].clone(), row.age()],
-    },
-    Layout {
-        group: "",
-        plural: "secrets",
-        columns: &[NAME, column("Type"), number("Data"), AGE],
-        cells: |row| {
-            vec![
-                row.name(),
-                row.object["type"].clone(),
-                size(&row.object["data"]),
-                row.age(),
-            ]
-        },
-    },
-    Layout {
-        group: "",
-        plural: "configmaps",
-        columns: &[NAME, number("Data"), AGE],
-        cells: |row| {
-            let (text, binary) = (&row.object["data"], &row.object["binaryData"]);
-            let count = [text, binary].map(|map| map.as_object().map_or(0, serde_json::Map::len));
-            vec![row.name(), (count[0] + count[1]).into(), row.age()]
-        },
-    },
-    Layout {
-        group: "",
-        plural: "serviceaccounts",
-        columns: &[NAME, number("Secrets"), AGE],
-        cells: |row| {
-            vec![
-                row.name(),
-                list(row.object, "secrets").len().into(),
-                row.age(),
-            ]
-        },
-    },
-    Layout {
-        group: "",
-        plural: "nodes",
-        columns: &[
-            NAME,
-            column("Status"),
-            column("Roles"),
-            AGE,
-            column("Version"),
-            wide("Internal-IP"),
-            wide("External-IP"),
-            wide("OS-Image"),
-            wide("Kernel-Version"),
-            wide("Container-Runtime"),
-        ],
-        cells: node,
-    },
-    Layout {
-        group: "",
-        plural: "events",
-        columns: EVENT,
-        cells: event,
-    },
-    Layout {
-        group: "events.k8s.io",
-        plural: "events",
-        columns: EVENT,
-        cells: event,
-    },
-    Layout {
-        group: RBAC,
-        plural: "roles",
-        columns: &[NAME, CREATED],
-        cells: named,
-    },
-    Layout {
-        group: RBAC,
-        plural: "clusterroles",
-        columns: &[NAME, CREATED],
-        cells: named,
-    },
-    Layout {
-        group: RBAC,
-        plural: "rolebindings",
-        columns: BINDING,
-        cells: binding,
-    },
-    Layout {
-        group: RBAC,
-        plural: "clusterrolebindings",
-        columns: BINDING,
-        cells: binding,
-    },
-    Layout {
-        group: "apiextensions.k8s.io",
-        plural: "customresourcedefinitions",
-        columns: &[NAME, CREATED],
-        cells: named,
-    },
-    Layout {
-        group: "coordination.k8s.io",
-        plural: "leases",
-        columns: &[NAME, column("Holder"), AGE],
-        cells: |row| {
-            vec![
-                row.name(),
-                field(&row.object["spec"], "holderIdentity").into(),
-                row.age(),
-            ]
-        },
-    },
-    Layout {
-        group: "policy",
-        plural: "poddisruptionbudgets",
-        columns: &[
-            NAME,
-            column("Min Available"),
-            column("Max Unavailable"),
-            number("Allowed Disruptions"),
-            AGE,
-        ],
-        cells: budget,
-    },
+    layout("", "namespaces", |row| {
+        let phase = field(&row.object["status"], "phase").into();
+        vec![row.name(), phase, row.age()]
+    }),
+    layout("", "secrets", |row| {
+        vec![
+            row.name(),
+            field(row.object, "type").into(),
+            size(&row.object["data"]).into(),
+            row.age(),
+        ]
+    }),
+    layout("", "configmaps", |row| {
+        let count = size(&row.object["data"]) + size(&row.object["binaryData"]);
+        vec![row.name(), count.into(), row.age()]
+    }),
+    layout("", "serviceaccounts", |row| vec![row.name(), row.age()]),
+    layout("", "nodes", node),
+    layout("", "componentstatuses", component),
+    layout("", "events", event),
+    layout("events.k8s.io", "events", event),
+    layout(RBAC, "rolebindings", binding),
+    layout(RBAC, "clusterrolebindings", binding),
+    layout(
+        "apiextensions.k8s.io",
+        "customresourcedefinitions",
+        definition,
+    ),
+    layout("apiregistration.k8s.io", "apiservices", api_service),
+    layout("coordination.k8s.io", "leases", |row| {
+        let holder = field(&row.object["spec"], "holderIdentity").into();
+        vec![row.name(), holder, row.age()]
+    }),
+    layout("node.k8s.io", "runtimeclasses", |row| {
+        vec![row.name(), field(row.object, "handler").into(), row.age()]
+    }),
 ];
 
-fn named(row: &Row<'_>) -> Vec<Value> {
-    vec![row.name(), row.created()]
+fn size(map: &Value) -> usize {
+    map.as_object().map_or(0, serde_json::Map::len)
 }
 
-fn size(map: &Value) -> Value {
-    map.as_object().map_or(0, serde_json::Map::len).into()
+fn component(row: &Row<'_>) -> Vec<Value> {
+    let healthy = list(row.object, "conditions")
+        .iter()
+        .find(|condition| condition["type"] == "Healthy");
+    let Some(healthy) = healthy else {
+        return vec![row.name(), "Unknown".into(), "".into(), "".into()];
+    };
+    let state = if healthy["status"] == "True" {
+        "Healthy"
+    } else {
+        "Unhealthy"
+    };
+    vec![
+        row.name(),
+        state.into(),
+        field(healthy, "message").into(),
+        field(healthy, "error").into(),
+    ]
+}
+
+fn definition(row: &Row<'_>) -> Vec<Value> {
+    let spec = &row.object["spec"];
+    let names = &spec["names"];
+    let mut versions: Vec<String> = list(spec, "versions")
+        .iter()
+        .filter(|version| version["served"] == true)
+        .map(|version| {
+            let mark = if version["storage"] == true {
+                "(storage)"
+            } else {
+                ""
+            };
+            format!("{}{mark}", field(version, "name"))
+        })
+        .collect();
+    versions.sort_unstable();
+    let short = list(names, "shortNames").iter();
+    let short: Vec<&str> = short.filter_map(Value::as_str).collect();
+    let established = list(&row.object["status"], "conditions")
+        .iter()
+        .any(|condition| condition["type"] == "Established" && condition["status"] == "True");
+    vec![
+        row.name(),
+        field(spec, "scope").into(),
+        versions.join(",").into(),
+        row.created(),
+        field(spec, "group").into(),
+        field(names, "kind").into(),
+        short.join(",").into(),
+        established.into(),
+    ]
+}
+
+fn api_service(row: &Row<'_>) -> Vec<Value> {
+    let service = &row.object["spec"]["service"];
+    let service = if service.is_null() {
+        "Local".to_owned()
+    } else {
+        format!("{}/{}", field(service, "namespace"), field(service, "name"))
+    };
+    let available = list(&row.object["status"], "conditions")
+        .iter()
+        .find(|condition| condition["type"] == "Available");
+    let state = available.map_or_else(
+        || "Unknown".to_owned(),
+        |condition| match (field(condition, "status"), field(condition, "reason")) {
+            ("True", _) => "True".to_owned(),
+            (status, "") => status.to_owned(),
+            (status, reason) => format!("{status} ({reason})"),
+        },
+    );
+    vec![row.name(), service.into(), state.into(), row.age()]
 }
 
 fn node(row: &Row<'_>) -> Vec<Value> {
@@ -183,13 +141,17 @@ fn node(row: &Row<'_>) -> Vec<Value> {
     if row.object["spec"]["unschedulable"] == true {
         state.push_str(",SchedulingDisabled");
     }
-    let roles: Vec<&str> = row.object["metadata"]["labels"]
+    let roles: BTreeSet<&str> = row.object["metadata"]["labels"]
         .as_object()
         .into_iter()
         .flatten()
-        .filter_map(|(key, _)| key.strip_prefix("node-role.kubernetes.io/"))
+        .filter_map(|(key, value)| match key.as_str() {
+            "kubernetes.io/role" => value.as_str(),
+            key => key.strip_prefix("node-role.kubernetes.io/"),
+        })
         .filter(|role| !role.is_empty())
         .collect();
+    let roles: Vec<&str> = roles.into_iter().collect();
     let address = |kind: &str| {
         let found = list(status, "addresses")
             .iter()
@@ -204,6 +166,11 @@ fn node(row: &Row<'_>) -> Vec<Value> {
         "" => "<unknown>",
         text => text,
     };
+    let mut kernel = known("kernelVersion").to_owned();
+    let architecture = field(info, "architecture");
+    if !architecture.is_empty() {
+        kernel = format!("{kernel} ({architecture})");
+    }
     vec![
         row.name(),
         state.into(),
@@ -213,7 +180,7 @@ fn node(row: &Row<'_>) -> Vec<Value> {
         address("InternalIP"),
         address("ExternalIP"),
         known("osImage").into(),
-        known("kernelVersion").into(),
+        kernel.into(),
         known("containerRuntimeVersion").into(),
     ]
 }
@@ -235,8 +202,8 @@ fn event(row: &Row<'_>) -> Vec<Value> {
         &event["series"]["lastObservedTime"],
         &event["lastTimestamp"],
         &event["deprecatedLastTimestamp"],
-        &event["eventTime"],
     ];
+    let last = [&last[..], &first[..]].concat();
     let seen = |times: &[&Value]| {
         let time = times.iter().find(|time| time.is_string());
         time.map_or_else(|| "<unknown>".to_owned(), |time| age(time, row.now))
@@ -246,16 +213,25 @@ fn event(row: &Row<'_>) -> Vec<Value> {
         (kind, name) => format!("{}/{name}", kind.to_lowercase()),
     };
     let source = either("source", "deprecatedSource");
-    let source = match (field(source, "component"), field(source, "host")) {
-        ("", _) => {
-            field(event, "reportingComponent").to_owned() + field(event, "reportingController")
-        }
-        (component, "") => component.to_owned(),
-        (component, host) => format!("{component}, {host}"),
+    let known = |own: &str, other: &Value| match field(source, own) {
+        "" => other.as_str().unwrap_or_default().to_owned(),
+        known => known.to_owned(),
     };
-    let count = event["series"]["count"]
-        .as_i64()
-        .or_else(|| event["count"].as_i64());
+    let component = known(
+        "component",
+        either("reportingComponent", "reportingController"),
+    );
+    let instance = known("host", &event["reportingInstance"]);
+    let source = if instance.is_empty() {
+        component
+    } else {
+        format!("{component}, {instance}")
+    };
+    let count = [
+        &event["series"]["count"],
+        either("count", "deprecatedCount"),
+    ];
+    let count = count.iter().find_map(|count| count.as_i64());
     vec![
         seen(&last).into(),
         event["type"].clone(),
@@ -263,15 +239,15 @@ fn event(row: &Row<'_>) -> Vec<Value> {
         object.into(),
         field(about, "fieldPath").into(),
         source.into(),
-        field_or(either("message", "note")).into(),
+        either("message", "note")
+            .as_str()
+            .unwrap_or_default()
+            .trim()
+            .into(),
         seen(&first).into(),
-        count.unwrap_or(1).to_string().into(),
+        count.unwrap_or(1).max(1).into(),
         row.name(),
     ]
-}
-
-fn field_or(value: &Value) -> &str {
-    value.as_str().unwrap_or_default().trim()
 }
 
 fn binding(row: &Row<'_>) -> Vec<Value> {
@@ -294,20 +270,5 @@ fn binding(row: &Row<'_>) -> Vec<Value> {
         subjects("User"),
         subjects("Group"),
         subjects("ServiceAccount"),
-    ]
-}
-
-fn budget(row: &Row<'_>) -> Vec<Value> {
-    let limit = |name: &str| match &row.object["spec"][name] {
-        Value::Null => Value::from("N/A"),
-        Value::String(text) => text.clone().into(),
-        other => other.to_string().into(),
-    };
-    vec![
-        row.name(),
-        limit("minAvailable"),
-        limit("maxUnavailable"),
-        int(&row.object["status"], "disruptionsAllowed").into(),
-        row.age(),
     ]
 }

@@ -64,13 +64,26 @@ pub(super) fn or_none(text: String) -> String {
     }
 }
 
-/// The first three, and how many more; `<none>` without any.
-pub(super) fn first_three(items: &[String]) -> String {
+/// The text, or `<unset>`.
+pub(super) fn or_unset(text: String) -> String {
+    if text.is_empty() {
+        "<unset>".to_owned()
+    } else {
+        text
+    }
+}
+
+/// The first three, and how many more.
+pub(super) fn some_of(items: &[String]) -> String {
     match items {
-        [] => "<none>".to_owned(),
         [a, b, c, _, ..] => format!("{a},{b},{c} + {} more...", items.len() - 3),
         few => few.join(","),
     }
+}
+
+/// Whether a field says `true` as text.
+pub(super) fn flag(value: &Value, name: &str) -> bool {
+    field(value, name) == "true"
 }
 
 /// What a JSONPath found, as text.
