@@ -7,8 +7,10 @@
 mod action;
 mod aggregate;
 mod collect;
+mod conditions;
 mod crd;
 mod deployment;
+mod events;
 mod index;
 mod namespace;
 mod pods;
@@ -28,27 +30,40 @@ use crate::error::StatusError;
 use crate::registry::{Registry, StorageKey};
 use crate::store::snapshot::Snapshot;
 use crate::store::{Moment, Store};
-use action::Action;
+use action::{Action, Hands};
+use events::Recorder;
 use index::Index;
 
 /// Keys that are carried out in one write of the store.
 const KEYS_PER_WRITE: usize = 64;
-/// After what time something that failed is tried again.
-const RETRY: Duration = Duration::from_secs(1);
+/// After what time something that failed is tried again; each time twice as long.
+const RETRY: Duration = Duration::from_millis(10);
+const RETRY_MAX: Duration = Duration::from_secs(1000);
+/// After what time the store is asked again when it could not write.
+const RETRY_WRITE: Duration = Duration::from_secs(1);
+
+/// What there is to look after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum What {
+    Namespace,
+    Crd,
+    Secret,
+    /// The Secrets of an account.
+    Account,
+    /// All ClusterRoles.
+    ClusterRoles,
+    Deployment,
+    ReplicaSet,
+    ReplicationController,
+    Slices,
+}
 
 /// One thing that a controller looks after.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Key {
-    Namespace(String),
-    Crd(String),
-    Secret(String, String),
-    /// The Secrets of an account.
-    Account(String, String),
-    /// All ClusterRoles.
-    ClusterRoles,
-    Deployment(String, String),
-    ReplicaSet(String, String),
-    Slices(String, String),
+    /// What, its namespace (if it has one) and its name.
+    Of(What, String, String),
+    /// Any object, as far as owners and dependents go.
     Collect(StorageKey, String, String),
 }
 
@@ -79,17 +94,26 @@ pub(crate) struct View<'a> {
 
 fn plan(view: &View<'_>, key: &Key) -> Plan {
     match key {
-        Key::Namespace(name) => namespace::plan(view, name),
-        Key::Crd(name) => crd::plan(view, name),
-        Key::Secret(namespace, name) => secret::plan(view, namespace, name),
-        Key::Account(namespace, name) => secret::plan_account(view, namespace, name),
-        Key::ClusterRoles => aggregate::plan(view),
-        Key::Deployment(namespace, name) => deployment::plan(view, namespace, name),
-        Key::ReplicaSet(namespace, name) => replica_set::plan(view, namespace, name),
-        Key::Slices(namespace, name) => slices::plan(view, namespace, name),
+        Key::Of(what, namespace, name) => plan_of(view, *what, namespace, name),
         Key::Collect(collection, namespace, name) => {
             collect::plan(view, collection, (namespace, name))
         }
+    }
+}
+
+fn plan_of(view: &View<'_>, what: What, namespace: &str, name: &str) -> Plan {
+    match what {
+        What::Namespace => namespace::plan(view, name),
+        What::Crd => crd::plan(view, name),
+        What::Secret => secret::plan(view, namespace, name),
+        What::Account => secret::plan_account(view, namespace, name),
+        What::ClusterRoles => aggregate::plan(view),
+        What::Deployment => deployment::plan(view, namespace, name),
+        What::ReplicaSet => replica_set::plan(view, replica_set::SET, (namespace, name)),
+        What::ReplicationController => {
+            replica_set::plan(view, replica_set::CONTROLLER, (namespace, name))
+        }
+        What::Slices => slices::plan(view, namespace, name),
     }
 }
 
@@ -100,9 +124,11 @@ pub(crate) fn start(db: &Db, options: &Options) {
         clock: Arc::clone(&options.clock),
         root_ca: options.root_ca_pem.clone(),
         mint: options.mint_token.clone(),
+        recorder: Arc::default(),
         index: Index::default(),
         due: BTreeSet::new(),
         later: BTreeMap::new(),
+        failures: BTreeMap::new(),
     };
     #[expect(
         clippy::disallowed_methods,
@@ -117,9 +143,12 @@ struct Controllers {
     clock: Clock,
     root_ca: Option<String>,
     mint: Option<MintToken>,
+    recorder: Arc<Recorder>,
     index: Index,
     due: BTreeSet<Key>,
     later: BTreeMap<Key, Instant>,
+    /// How often in a row something has failed.
+    failures: BTreeMap<Key, u32>,
 }
 
 /// A key, and for [`Key::Collect`] who names the object as owner.
@@ -130,6 +159,7 @@ struct Batch {
     keys: Vec<Wanting>,
     root_ca: Option<String>,
     mint: Option<MintToken>,
+    recorder: Arc<Recorder>,
 }
 
 impl Controllers {
@@ -174,6 +204,7 @@ impl Controllers {
             keys: Vec::new(),
             root_ca: self.root_ca.clone(),
             mint: self.mint.clone(),
+            recorder: Arc::clone(&self.recorder),
         };
         while batch.keys.len() < KEYS_PER_WRITE {
             let Some(key) = self.due.pop_first() else {
@@ -194,6 +225,8 @@ impl Controllers {
             }
             if !plan.actions.is_empty() {
                 batch.keys.push((key, dependents));
+            } else {
+                self.failures.remove(&key);
             }
         }
         if batch.keys.is_empty() {
@@ -208,21 +241,30 @@ impl Controllers {
             Ok(failed) => {
                 for (key, error) in failed {
                     tracing::debug!(?key, %error, "a controller will try again");
-                    self.later.insert(key, Instant::now() + RETRY);
+                    self.try_again(key);
                 }
             }
             Err(error) => {
                 tracing::warn!(%error, "the controllers cannot write");
-                let at = Instant::now() + RETRY;
+                let at = Instant::now() + RETRY_WRITE;
                 self.later.extend(keys.into_iter().map(|key| (key, at)));
             }
         }
     }
 
+    fn try_again(&mut self, key: Key) {
+        let failures = self.failures.entry(key.clone()).or_insert(0);
+        let wait = RETRY
+            .saturating_mul(2_u32.saturating_pow(*failures))
+            .min(RETRY_MAX);
+        *failures = failures.saturating_add(1);
+        self.later.insert(key, Instant::now() + wait);
+    }
+
     fn look_again(&mut self, key: &Key, now: Timestamp, again: Timestamp) {
         let wait = again.duration_since(now).max(jiff::SignedDuration::ZERO);
         let wait = Duration::try_from(wait)
-            .unwrap_or(RETRY)
+            .unwrap_or(RETRY_MAX)
             .max(Duration::from_millis(10));
         self.later.insert(key.clone(), Instant::now() + wait);
     }
@@ -246,10 +288,16 @@ impl Batch {
             if plan.is_empty() {
                 continue;
             }
+            let mut hands = Hands {
+                store: &mut *store,
+                moment: &mut *moment,
+                registry: &registry,
+                recorder: &self.recorder,
+            };
             let outcome = plan
                 .actions
                 .into_iter()
-                .try_for_each(|action| action.carry_out(store, moment, &registry));
+                .try_for_each(|action| hands.carry_out(action));
             if let Err(error) = outcome {
                 failed.push((key, error));
             }

@@ -1,11 +1,20 @@
 //! Deployment to ReplicaSets: one for each template, replaced step by step.
+//!
+//! One plan is one round of kube-controller-manager's: find the ReplicaSets, bring revisions up to
+//! date, scale or roll on by one step, say in the status how far it is. What it writes changes
+//! what the next round sees.
+mod revision;
 mod rollout;
 mod status;
 
-use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+use serde_json::Value;
 
 use super::action::Action;
-use super::pods::{controlled_by, is_controlled_by};
+use super::conditions;
+use super::events::Note;
+use super::pods::{controlled_by, is_controlled_by, is_finished, pods};
 use super::replica_set::replica_sets;
 use super::{Plan, View};
 use crate::registry::StorageKey;
@@ -13,13 +22,10 @@ use crate::selector::LabelSelector;
 use crate::store::json::{child, fields, text};
 use crate::store::request::{Propagation, Subresource};
 
-const HASH_LABEL: &str = "pod-template-hash";
-const REVISION: &str = "deployment.kubernetes.io/revision";
-const DESIRED: &str = "deployment.kubernetes.io/desired-replicas";
-const MAX: &str = "deployment.kubernetes.io/max-replicas";
-const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
-/// Other names that are tried when a ReplicaSet's name is taken by something else.
-const COLLISIONS_MAX: u32 = 8;
+pub(super) const HASH_LABEL: &str = "pod-template-hash";
+const COMPONENT: &str = "deployment-controller";
+/// The largest number that Kubernetes can say; as a limit it means that there is none.
+const NUMBER_MAX: i64 = i32::MAX as i64;
 
 /// The collection of Deployments.
 fn deployments() -> StorageKey {
@@ -27,242 +33,349 @@ fn deployments() -> StorageKey {
 }
 
 /// A Deployment's ReplicaSets.
-pub(super) struct Sets {
+#[derive(Default)]
+struct Sets {
     /// The one with the present template.
-    pub(super) new: Option<Value>,
+    new: Option<Value>,
     /// The others, oldest first.
-    pub(super) old: Vec<Value>,
+    old: Vec<Value>,
 }
 
 impl Sets {
-    pub(super) fn all(&self) -> impl Iterator<Item = &Value> {
+    fn all(&self) -> impl Iterator<Item = &Value> {
         self.old.iter().chain(self.new.iter())
     }
+
+    fn active(&self) -> impl Iterator<Item = &Value> {
+        self.all().filter(|set| replicas(set) > 0)
+    }
+
+    fn named_mut(&mut self, name: &str) -> Option<&mut Value> {
+        let mut all = self.old.iter_mut().chain(self.new.iter_mut());
+        all.find(|set| text(&set["metadata"], "name") == name)
+    }
+}
+
+/// One round.
+struct Sync<'a> {
+    view: &'a View<'a>,
+    deployment: Value,
+    sets: Sets,
+    /// ReplicaSets that have changed.
+    dirty: BTreeSet<String>,
+    created: Option<String>,
+    notes: Vec<Note>,
+    deletions: Vec<Action>,
+    plan: Plan,
 }
 
 pub(super) fn plan(view: &View<'_>, namespace: &str, name: &str) -> Plan {
-    let mut plan = Plan::default();
     let Some(object) = view.state.get(&deployments(), namespace, name) else {
-        return plan;
+        return Plan::default();
     };
+    let deployment = object.value();
+    let stored = deployment.clone();
+    let mut sync = Sync {
+        view,
+        deployment,
+        sets: Sets::default(),
+        dirty: BTreeSet::new(),
+        created: None,
+        notes: Vec::new(),
+        deletions: Vec::new(),
+        plan: Plan::default(),
+    };
+    sync.find_sets();
     if object.is_terminating() {
-        return plan;
-    }
-    let mut deployment = object.value();
-    let mut sets = sets_of(view, &deployment, &mut plan);
-    let revision = next_revision(&sets);
-    let paused = deployment["spec"]["paused"] == true;
-    if sets.new.is_none() && !paused {
-        let room = rollout::room_for_new(&deployment, &sets);
-        if let Some(created) = new_set(view, &deployment, (room, revision)) {
-            plan.actions
-                .push(Action::Create(replica_sets(), created.clone()));
-            sets.new = Some(created);
-        }
+        sync.sync_revision();
+        sync.simple_status();
     } else {
-        for (set, replicas) in rollout::scaled(&deployment, &sets, paused) {
-            let mut set = set.clone();
-            child(&mut set, "spec").insert("replicas".to_owned(), replicas.into());
-            annotate_sizes(&deployment, &mut set);
-            plan.actions
-                .push(Action::Update(replica_sets(), Subresource::None, set));
+        sync.pause_or_resume();
+        sync.step();
+    }
+    sync.finish(&stored)
+}
+
+impl Sync<'_> {
+    /// A Deployment's ReplicaSets. Those that match and have no controller are adopted.
+    fn find_sets(&mut self) {
+        let deployment = &self.deployment;
+        let uid = text(&deployment["metadata"], "uid");
+        let namespace = text(&deployment["metadata"], "namespace");
+        let may_adopt = deployment["metadata"]["deletionTimestamp"].is_null();
+        let selector = LabelSelector::from_object(&deployment["spec"]["selector"]);
+        let mut owned = Vec::new();
+        for object in self.view.state.within(&replica_sets(), Some(namespace)) {
+            let matches = selector.matches(|key| object.label(key));
+            let mine = object.owners().any(|owner| owner == uid);
+            let orphan = object.owners().next().is_none();
+            if !matches || !(mine || (orphan && may_adopt && !object.is_terminating())) {
+                continue;
+            }
+            let mut set = object.value();
+            if orphan {
+                let owner = controlled_by("apps/v1", "Deployment", deployment);
+                child(&mut set, "metadata").insert("ownerReferences".to_owned(), owner);
+                self.dirty.insert(object.name().to_owned());
+            } else if !is_controlled_by(&set, uid) {
+                continue;
+            }
+            owned.push(set);
         }
-        let steady = plan.actions.is_empty();
-        if let Some(set) = sets.new.as_ref().filter(|_| steady) {
-            bump_revision(&sets, set, revision, &mut plan);
+        owned.sort_by_cached_key(age_key);
+        let at = owned
+            .iter()
+            .position(|set| revision::has_template(set, deployment));
+        let new = at.map(|at| owned.remove(at));
+        self.sets = Sets { new, old: owned };
+    }
+
+    /// One step, as the Deployment's state asks for it.
+    fn step(&mut self) {
+        self.sync_revision();
+        if self.deployment["spec"]["paused"] == true || self.is_being_scaled() {
+            self.scale();
+            if self.deployment["spec"]["paused"] == true {
+                self.forget_old();
+            }
+            self.simple_status();
+        } else if self.deployment["spec"]["strategy"]["type"] == "Recreate" {
+            self.recreate();
+            self.rollout_status();
+        } else {
+            self.roll();
+            self.rollout_status();
         }
     }
-    forget_old(&deployment, &sets, &mut plan);
-    annotate_revision(&mut deployment, &sets, &mut plan);
-    status::plan(view, deployment, &sets, &mut plan);
-    plan
-}
 
-/// A Deployment's ReplicaSets. Those that match and have no controller are adopted.
-fn sets_of(view: &View<'_>, deployment: &Value, plan: &mut Plan) -> Sets {
-    let uid = text(&deployment["metadata"], "uid");
-    let selector = LabelSelector::from_object(&deployment["spec"]["selector"]);
-    let mut owned = Vec::new();
-    for object in view.state.within(
-        &replica_sets(),
-        Some(text(&deployment["metadata"], "namespace")),
-    ) {
-        let mine = object.owners().any(|owner| owner == uid);
-        let orphan = object.owners().next().is_none() && selector.matches(|key| object.label(key));
-        if object.is_terminating() || !(mine || orphan) {
-            continue;
-        }
-        let mut set = object.value();
-        if orphan {
-            let owner = controlled_by("apps/v1", "Deployment", deployment);
-            child(&mut set, "metadata").insert("ownerReferences".to_owned(), owner);
-            plan.actions.push(Action::Update(
-                replica_sets(),
-                Subresource::None,
-                set.clone(),
-            ));
-            // What else is to be done with it is planned when this is done.
-            child(&mut set, "metadata").remove("resourceVersion");
-        } else if !is_controlled_by(&set, uid) {
-            continue;
-        }
-        owned.push(set);
-    }
-    owned.sort_by_cached_key(|set| {
-        let meta = &set["metadata"];
-        (
-            text(meta, "creationTimestamp").to_owned(),
-            text(meta, "name").to_owned(),
-        )
-    });
-    let at = owned.iter().position(|set| has_template(set, deployment));
-    let new = at.map(|at| owned.remove(at));
-    Sets { new, old: owned }
-}
-
-fn without_hash(template: &Value) -> Value {
-    let mut template = template.clone();
-    if let Some(labels) = child(&mut template, "metadata").get_mut("labels") {
-        fields(labels).remove(HASH_LABEL);
-    }
-    template
-}
-
-fn has_template(set: &Value, deployment: &Value) -> bool {
-    without_hash(&set["spec"]["template"]) == without_hash(&deployment["spec"]["template"])
-}
-
-/// A short name for a template: the same for the same template.
-fn hash(template: &Value, collisions: u32) -> String {
-    let mut hash: u32 = 0x811c_9dc5;
-    let text = template.to_string();
-    let salt = collisions.to_le_bytes();
-    let salt: &[u8] = if collisions == 0 { &[] } else { &salt };
-    for byte in text.as_bytes().iter().chain(salt) {
-        hash = (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
-    }
-    let digits = hash.to_string();
-    digits
-        .bytes()
-        .map(|byte| char::from(ALPHABET[usize::from(byte) % ALPHABET.len()]))
-        .collect()
-}
-
-fn new_set(view: &View<'_>, deployment: &Value, (replicas, revision): (i64, u64)) -> Option<Value> {
-    let (meta, spec) = (&deployment["metadata"], &deployment["spec"]);
-    let namespace = text(meta, "namespace");
-    let (name, hash) = (0..COLLISIONS_MAX)
-        .map(|collisions| {
-            let hash = hash(&without_hash(&spec["template"]), collisions);
-            (format!("{}-{hash}", text(meta, "name")), hash)
+    /// Whether somebody has changed the wanted number since the ReplicaSets were last sized.
+    fn is_being_scaled(&self) -> bool {
+        let wanted = rollout::wanted(&self.deployment);
+        self.sets.active().any(|set| {
+            let known = text(&set["metadata"]["annotations"], revision::DESIRED);
+            known.parse::<i64>().is_ok_and(|known| known != wanted)
         })
-        .find(|(name, _)| view.state.get(&replica_sets(), namespace, name).is_none())?;
-    let mut template = spec["template"].clone();
-    let labels = child(&mut template, "metadata")
-        .entry("labels")
-        .or_insert_with(|| json!({}));
-    fields(labels).insert(HASH_LABEL.to_owned(), hash.clone().into());
-    let labels = labels.clone();
-    let mut selector = spec["selector"].clone();
-    child(&mut selector, "matchLabels").insert(HASH_LABEL.to_owned(), hash.into());
-    let mut annotations = json!({ REVISION: revision.to_string() });
-    for (name, value) in meta["annotations"].as_object().into_iter().flatten() {
-        if name != "kubectl.kubernetes.io/last-applied-configuration" && name != REVISION {
-            fields(&mut annotations).insert(name.clone(), value.clone());
+    }
+
+    /// While it is paused, no deadline runs.
+    fn pause_or_resume(&mut self) {
+        if status::deadline(&self.deployment).is_none() {
+            return;
+        }
+        let before = conditions::find(&self.deployment["status"], "Progressing");
+        let reason = before.map_or("", |condition| text(condition, "reason"));
+        if reason == "ProgressDeadlineExceeded" {
+            return;
+        }
+        let paused = self.deployment["spec"]["paused"] == true;
+        let news = match (paused, reason == "DeploymentPaused") {
+            (true, false) => ("DeploymentPaused", "Deployment is paused"),
+            (false, true) => ("DeploymentResumed", "Deployment is resumed"),
+            _ => return,
+        };
+        let status = child(&mut self.deployment, "status");
+        let (reason, message) = news;
+        status::put(
+            status,
+            self.view.now,
+            "Progressing",
+            ("Unknown", reason, message.to_owned()),
+        );
+    }
+
+    /// Stops all old Pods before any new one starts.
+    fn recreate(&mut self) {
+        let running: Vec<String> = self
+            .sets
+            .old
+            .iter()
+            .filter(|set| replicas(set) > 0)
+            .map(name_of)
+            .collect();
+        let begun = !running.is_empty();
+        for name in running {
+            self.resize(&name, 0, Annotate::Changed);
+        }
+        if begun || self.old_pods_run() {
+            return;
+        }
+        self.ensure_new_set();
+        let wanted = rollout::wanted(&self.deployment);
+        if let Some(name) = self.sets.new.as_ref().map(name_of) {
+            self.resize(&name, wanted, Annotate::Changed);
+        }
+        if status::is_complete(&self.deployment, &self.deployment["status"]) {
+            self.forget_old();
         }
     }
-    let mut set = json!({
-        "apiVersion": "apps/v1", "kind": "ReplicaSet",
-        "metadata": {
-            "name": name, "namespace": namespace, "labels": labels, "annotations": annotations,
-            "ownerReferences": controlled_by("apps/v1", "Deployment", deployment),
-        },
-        "spec": { "replicas": replicas, "selector": selector, "template": template },
-    });
-    if let Some(seconds) = spec.get("minReadySeconds") {
-        set["spec"]["minReadySeconds"] = seconds.clone();
+
+    fn old_pods_run(&self) -> bool {
+        let thinks_so = |set: &Value| set["status"]["replicas"].as_i64().unwrap_or(0) > 0;
+        if self.sets.old.iter().any(thinks_so) {
+            return true;
+        }
+        let uids: BTreeSet<&str> = self
+            .sets
+            .old
+            .iter()
+            .map(|set| text(&set["metadata"], "uid"))
+            .collect();
+        let namespace = text(&self.deployment["metadata"], "namespace");
+        let pods = pods();
+        let mut all = self.view.state.within(&pods, Some(namespace));
+        all.any(|pod| pod.owners().any(|uid| uids.contains(uid)) && !is_finished(&pod.value()))
     }
-    annotate_sizes(deployment, &mut set);
-    Some(set)
-}
 
-fn annotate_sizes(deployment: &Value, set: &mut Value) {
-    let wanted = rollout::wanted(deployment);
-    let max = wanted + rollout::Limits::of(deployment).surge;
-    let meta = child(set, "metadata");
-    let annotations = fields(meta.entry("annotations").or_insert_with(|| json!({})));
-    annotations.insert(DESIRED.to_owned(), wanted.to_string().into());
-    annotations.insert(MAX.to_owned(), max.to_string().into());
-}
-
-fn revision_of(set: &Value) -> u64 {
-    text(&set["metadata"]["annotations"], REVISION)
-        .parse()
-        .unwrap_or(0)
-}
-
-fn next_revision(sets: &Sets) -> u64 {
-    sets.old.iter().map(revision_of).max().unwrap_or(0) + 1
-}
-
-/// A template that was there before and is back gets a new revision.
-fn bump_revision(sets: &Sets, set: &Value, revision: u64, plan: &mut Plan) {
-    if sets.old.is_empty() || revision_of(set) >= revision {
-        return;
+    /// Some new Pods more, or some old ones less.
+    fn roll(&mut self) {
+        self.ensure_new_set();
+        let Some(new) = &self.sets.new else { return };
+        let (name, wanted) = (name_of(new), rollout::wanted(&self.deployment));
+        let have = replicas(new);
+        let next = match have.cmp(&wanted) {
+            std::cmp::Ordering::Equal => have,
+            std::cmp::Ordering::Greater => wanted,
+            std::cmp::Ordering::Less => rollout::new_replicas(&self.deployment, &self.sets, have),
+        };
+        if next != have {
+            self.resize(&name, next, Annotate::Changed);
+            return;
+        }
+        let steps = rollout::shrunk(&self.deployment, &self.sets);
+        let shrinks = !steps.is_empty();
+        for (name, replicas) in steps {
+            self.resize(&name, replicas, Annotate::Changed);
+        }
+        if !shrinks && status::is_complete(&self.deployment, &self.deployment["status"]) {
+            self.forget_old();
+        }
     }
-    let mut set = set.clone();
-    let annotations = child(&mut set, "metadata")
+
+    /// Outside of rollouts the ReplicaSets keep their shares.
+    fn scale(&mut self) {
+        for (name, replicas, annotate) in rollout::scaled(&self.deployment, &self.sets) {
+            self.resize(&name, replicas, annotate);
+        }
+    }
+
+    /// Gives a ReplicaSet another size, and tells so.
+    fn resize(&mut self, name: &str, size: i64, annotate: Annotate) {
+        let deployment = self.deployment.clone();
+        let Some(set) = self.sets.named_mut(name) else {
+            return;
+        };
+        let before = replicas(set);
+        if before == size && annotate == Annotate::Changed {
+            return;
+        }
+        let mut after = set.clone();
+        child(&mut after, "spec").insert("replicas".to_owned(), size.into());
+        revision::annotate_sizes(&deployment, &mut after);
+        if after == *set {
+            return;
+        }
+        *set = after;
+        self.dirty.insert(name.to_owned());
+        if before != size {
+            let way = if before < size { "up" } else { "down" };
+            self.note(
+                "ScalingReplicaSet",
+                format!("Scaled {way} replica set {name} from {before} to {size}"),
+            );
+        }
+    }
+
+    fn note(&mut self, reason: &'static str, message: String) {
+        self.notes
+            .push(Note::new(COMPONENT, &self.deployment, reason, message));
+    }
+
+    /// Old ReplicaSets beyond the history limit go, if they have no Pods.
+    fn forget_old(&mut self) {
+        let limit = &self.deployment["spec"]["revisionHistoryLimit"];
+        let limit = limit.as_i64().unwrap_or(10);
+        if limit >= NUMBER_MAX {
+            return;
+        }
+        let mut old: Vec<&Value> = self
+            .sets
+            .old
+            .iter()
+            .filter(|set| set["metadata"]["deletionTimestamp"].is_null())
+            .collect();
+        let surplus = old
+            .len()
+            .saturating_sub(usize::try_from(limit).unwrap_or(0));
+        old.sort_by_key(|set| revision::of(set));
+        for set in old.into_iter().take(surplus) {
+            let status = &set["status"];
+            let seen =
+                status["observedGeneration"].as_i64() >= set["metadata"]["generation"].as_i64();
+            let pods = status["replicas"].as_i64().unwrap_or(0);
+            if replicas(set) == 0 && pods == 0 && seen {
+                let how = Propagation::Background;
+                self.deletions
+                    .push(Action::delete(&replica_sets(), set, how));
+            }
+        }
+    }
+
+    /// The writes of this round.
+    fn finish(mut self, stored: &Value) -> Plan {
+        for set in self.sets.all() {
+            let name = name_of(set);
+            if self.created.as_ref() == Some(&name) {
+                let action = Action::Create(replica_sets(), set.clone());
+                self.plan.actions.push(action);
+            } else if self.dirty.contains(&name) {
+                let action = Action::Update(replica_sets(), Subresource::None, set.clone());
+                self.plan.actions.push(action);
+            }
+        }
+        self.plan
+            .actions
+            .extend(self.notes.into_iter().map(Action::Tell));
+        self.plan.actions.extend(self.deletions);
+        let annotations = |of: &Value| of["metadata"]["annotations"].clone();
+        if self.deployment["status"] != stored["status"]
+            || annotations(&self.deployment) != annotations(stored)
+        {
+            self.plan.actions.push(Action::Update(
+                deployments(),
+                Subresource::Status,
+                self.deployment,
+            ));
+        }
+        self.plan
+    }
+}
+
+/// When the annotations of a ReplicaSet's size are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Annotate {
+    /// When the size has changed.
+    Changed,
+    /// When they are not what they shall be.
+    Always,
+}
+
+fn age_key(set: &Value) -> (String, String) {
+    let meta = &set["metadata"];
+    let created = text(meta, "creationTimestamp").to_owned();
+    (created, text(meta, "name").to_owned())
+}
+
+fn name_of(set: &Value) -> String {
+    text(&set["metadata"], "name").to_owned()
+}
+
+fn replicas(set: &Value) -> i64 {
+    set["spec"]["replicas"].as_i64().unwrap_or(0)
+}
+
+fn annotations_mut(object: &mut Value) -> &mut serde_json::Map<String, Value> {
+    let annotations = child(object, "metadata")
         .entry("annotations")
-        .or_insert_with(|| json!({}));
-    fields(annotations).insert(REVISION.to_owned(), revision.to_string().into());
-    plan.actions
-        .push(Action::Update(replica_sets(), Subresource::None, set));
-}
-
-/// The Deployment carries the revision of its present template.
-fn annotate_revision(deployment: &mut Value, sets: &Sets, plan: &mut Plan) {
-    let Some(new) = &sets.new else { return };
-    let revision = revision_of(new).max(if sets.old.is_empty() {
-        1
-    } else {
-        next_revision(sets)
-    });
-    let revision = revision.to_string();
-    if text(&deployment["metadata"]["annotations"], REVISION) == revision {
-        return;
-    }
-    let meta = child(deployment, "metadata");
-    meta.remove("resourceVersion");
-    let annotations = meta.entry("annotations").or_insert_with(|| json!({}));
-    fields(annotations).insert(REVISION.to_owned(), revision.into());
-    plan.actions.push(Action::Update(
-        deployments(),
-        Subresource::None,
-        deployment.clone(),
-    ));
-}
-
-/// Old ReplicaSets beyond the history limit go, if they have no Pods.
-fn forget_old(deployment: &Value, sets: &Sets, plan: &mut Plan) {
-    let keep = deployment["spec"]["revisionHistoryLimit"]
-        .as_i64()
-        .unwrap_or(10);
-    let empty: Vec<&Value> = sets
-        .old
-        .iter()
-        .filter(|set| set["spec"]["replicas"] == 0 && set["status"]["replicas"] == 0)
-        .collect();
-    let surplus = empty
-        .len()
-        .saturating_sub(usize::try_from(keep).unwrap_or(usize::MAX));
-    for set in empty.iter().take(surplus) {
-        let meta = &set["metadata"];
-        plan.actions.push(Action::Delete {
-            collection: replica_sets(),
-            namespace: text(meta, "namespace").to_owned(),
-            name: text(meta, "name").to_owned(),
-            uid: text(meta, "uid").to_owned(),
-            how: Propagation::Background,
-        });
-    }
+        .or_insert(Value::Null);
+    fields(annotations)
 }

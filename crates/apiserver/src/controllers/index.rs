@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::Key;
+use super::{Key, What};
 use crate::db::Db;
 use crate::object::Object;
 use crate::registry::{Registry, StorageKey};
@@ -27,8 +27,8 @@ pub(super) struct Index {
     /// Collections that are not in `positions` had no events up to this version.
     base: u64,
     dependents: BTreeMap<Box<str>, BTreeSet<Place>>,
-    /// By namespace, then Service.
-    selectors: BTreeMap<String, BTreeMap<String, LabelSelector>>,
+    /// By namespace: who selects Pods, and which.
+    selectors: BTreeMap<String, BTreeMap<Key, LabelSelector>>,
 }
 
 impl Index {
@@ -108,52 +108,43 @@ impl Index {
         self.relate(change, due);
         let object = &change.new;
         let (namespace, name) = (object.namespace().to_owned(), object.name().to_owned());
-        match (&*change.collection.group, &*change.collection.plural) {
-            ("", "namespaces") => {
-                due.insert(Key::Namespace(name));
+        let collection = (&*change.collection.group, &*change.collection.plural);
+        if let Some(what) = what_of(collection) {
+            let key = Key::Of(what, namespace.clone(), name);
+            if selects_pods(what) {
+                self.select(&key, change);
             }
-            ("", "services") => self.service(change, due),
+            due.insert(key);
+        }
+        match collection {
             ("", "pods") => self.pod(change, due),
             ("", "nodes") => self.node(change, due),
-            ("", "secrets") => {
-                due.insert(Key::Secret(namespace, name));
-            }
             ("rbac.authorization.k8s.io", "clusterroles") => {
-                due.insert(Key::ClusterRoles);
+                due.insert(Key::Of(What::ClusterRoles, String::new(), String::new()));
             }
-            ("", "serviceaccounts") | ("", "configmaps") => {
-                if &*change.collection.plural == "serviceaccounts" {
-                    due.insert(Key::Account(namespace.clone(), name));
-                }
+            ("", "serviceaccounts" | "configmaps") => {
                 if matches!(object.name(), "default" | "kube-root-ca.crt") {
-                    due.insert(Key::Namespace(namespace));
+                    due.insert(namespace_key(&namespace));
                 }
-            }
-            ("apps", "deployments") => {
-                due.insert(Key::Deployment(namespace, name));
-            }
-            ("apps", "replicasets") => {
-                due.insert(Key::ReplicaSet(namespace, name));
             }
             ("discovery.k8s.io", "endpointslices") => {
                 if let Some(service) = object.label(super::slices::SERVICE_NAME) {
-                    due.insert(Key::Slices(namespace, service.to_owned()));
+                    due.insert(Key::Of(What::Slices, namespace, service.to_owned()));
                 }
-            }
-            ("apiextensions.k8s.io", "customresourcedefinitions") => {
-                due.insert(Key::Crd(name));
             }
             _ => {}
         }
-        if object.owners().next().is_some() {
-            owner_keys(registry, object, due);
+        for object in change.old.iter().chain([object]) {
+            if object.owners().next().is_some() {
+                owner_keys(registry, object, due);
+            }
         }
         if change.removed == Removed::Yes {
             if !object.namespace().is_empty() {
-                due.insert(Key::Namespace(object.namespace().to_owned()));
+                due.insert(namespace_key(object.namespace()));
             }
             let crd = format!("{}.{}", change.collection.plural, change.collection.group);
-            due.insert(Key::Crd(crd));
+            due.insert(Key::Of(What::Crd, String::new(), crd));
         }
     }
 
@@ -189,35 +180,45 @@ impl Index {
         }
     }
 
-    fn service(&mut self, change: &Change, due: &mut BTreeSet<Key>) {
-        let object = &change.new;
-        let (namespace, name) = (object.namespace().to_owned(), object.name().to_owned());
-        let selector = object.value()["spec"]["selector"].clone();
+    /// Keeps the selector of whoever selects Pods.
+    fn select(&mut self, key: &Key, change: &Change) {
+        let Key::Of(what, namespace, _) = key else {
+            return;
+        };
+        let selector = change.new.value()["spec"]["selector"].take();
         let selects = change.removed == Removed::No
             && selector
                 .as_object()
                 .is_some_and(|selector| !selector.is_empty());
-        let services = self.selectors.entry(namespace.clone()).or_default();
+        let selectors = self.selectors.entry(namespace.clone()).or_default();
         if selects {
-            services.insert(name.clone(), LabelSelector::from_map(&selector));
+            let selector = match what {
+                What::Slices | What::ReplicationController => LabelSelector::from_map(&selector),
+                _ => LabelSelector::from_object(&selector),
+            };
+            selectors.insert(key.clone(), selector);
         } else {
-            services.remove(&name);
-            if services.is_empty() {
-                self.selectors.remove(&namespace);
+            selectors.remove(key);
+            if selectors.is_empty() {
+                self.selectors.remove(namespace);
             }
         }
-        due.insert(Key::Slices(namespace, name));
     }
 
+    /// A Pod concerns whoever selects it; those who would adopt it only if nobody owns it.
     fn pod(&self, change: &Change, due: &mut BTreeSet<Key>) {
         let object = &change.new;
-        let Some(services) = self.selectors.get(object.namespace()) else {
+        let Some(selectors) = self.selectors.get(object.namespace()) else {
             return;
         };
-        for (name, selector) in services {
+        let owned = object.owners().next().is_some();
+        for (key, selector) in selectors {
+            if owned && !matches!(key, Key::Of(What::Slices, _, _)) {
+                continue;
+            }
             let selected = |pod: &Arc<Object>| selector.matches(|key| pod.label(key));
             if selected(object) || change.old.as_ref().is_some_and(selected) {
-                due.insert(Key::Slices(object.namespace().to_owned(), name.clone()));
+                due.insert(key.clone());
             }
         }
     }
@@ -228,14 +229,48 @@ impl Index {
         if change.old.as_ref().and_then(zone) == zone(&change.new) {
             return;
         }
-        for (namespace, services) in &self.selectors {
-            due.extend(
-                services
-                    .keys()
-                    .map(|name| Key::Slices(namespace.clone(), name.clone())),
-            );
-        }
+        let keys = self.selectors.values().flat_map(BTreeMap::keys);
+        due.extend(
+            keys.filter(|key| matches!(key, Key::Of(What::Slices, _, _)))
+                .cloned(),
+        );
     }
+}
+
+/// Who looks after the objects of a collection.
+fn what_of((group, plural): (&str, &str)) -> Option<What> {
+    Some(match (group, plural) {
+        ("", "namespaces") => What::Namespace,
+        ("", "secrets") => What::Secret,
+        ("", "serviceaccounts") => What::Account,
+        ("", "services") => What::Slices,
+        ("", "replicationcontrollers") => What::ReplicationController,
+        ("apps", "deployments") => What::Deployment,
+        ("apps", "replicasets") => What::ReplicaSet,
+        ("apiextensions.k8s.io", "customresourcedefinitions") => What::Crd,
+        _ => return None,
+    })
+}
+
+/// The other way round, for kinds that own others.
+fn owner_of(kind: &str) -> Option<What> {
+    Some(match kind {
+        "ReplicaSet" => What::ReplicaSet,
+        "ReplicationController" => What::ReplicationController,
+        "Deployment" => What::Deployment,
+        _ => return None,
+    })
+}
+
+fn selects_pods(what: What) -> bool {
+    matches!(
+        what,
+        What::Slices | What::ReplicaSet | What::ReplicationController
+    )
+}
+
+fn namespace_key(name: &str) -> Key {
+    Key::Of(What::Namespace, String::new(), name.to_owned())
 }
 
 /// The owners of an object, which its references name: they count, or wait for, their dependents.
@@ -243,15 +278,9 @@ fn owner_keys(registry: &Registry, object: &Object, due: &mut BTreeSet<Key>) {
     let value = object.value();
     let namespace = object.namespace().to_owned();
     for owner in list(&value["metadata"], "ownerReferences") {
-        let name = text(owner, "name").to_owned();
-        match text(owner, "kind") {
-            "ReplicaSet" => {
-                due.insert(Key::ReplicaSet(namespace.clone(), name.clone()));
-            }
-            "Deployment" => {
-                due.insert(Key::Deployment(namespace.clone(), name.clone()));
-            }
-            _ => {}
+        if let Some(what) = owner_of(text(owner, "kind")) {
+            let name = text(owner, "name").to_owned();
+            due.insert(Key::Of(what, namespace.clone(), name));
         }
         if let Some(place) = super::collect::place_of(registry, owner, &namespace) {
             due.insert(collect(place));

@@ -1,6 +1,6 @@
 //! What controllers want to know of Pods.
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::registry::StorageKey;
 use crate::store::json::{list, text};
@@ -76,4 +76,22 @@ pub(super) fn is_controlled_by(object: &Value, uid: &str) -> bool {
     list(&object["metadata"], "ownerReferences")
         .iter()
         .any(|owner| owner["controller"] == true && owner["uid"] == uid)
+}
+
+/// The Pod that a template makes, for an owner; the server makes up the end of its name.
+pub(super) fn pod_of(owner: &Value, template: &Value, references: Value) -> Value {
+    let mut meta = Map::new();
+    let name = text(&owner["metadata"], "name");
+    meta.insert("generateName".to_owned(), format!("{name}-").into());
+    meta.insert(
+        "namespace".to_owned(),
+        owner["metadata"]["namespace"].clone(),
+    );
+    for field in ["labels", "annotations", "finalizers"] {
+        if let Some(value) = template["metadata"].get(field) {
+            meta.insert(field.to_owned(), value.clone());
+        }
+    }
+    meta.insert("ownerReferences".to_owned(), references);
+    json!({ "metadata": meta, "spec": template["spec"] })
 }

@@ -462,3 +462,93 @@ async fn a_rollout_that_does_not_move_fails_at_its_deadline() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_a_deployment_does_is_told_in_events() {
+    let world = World::with(running()).await;
+    world
+        .create("deployments", deployment("web", 12))
+        .await
+        .unwrap();
+    until(&world, "all pods", |world| world.list("pods").len() == 12).await;
+    let count = |world: &World, reason: &str| {
+        let events = world.list("events").into_iter();
+        let alike = events.filter(|event| event["reason"] == reason);
+        alike
+            .map(|event| event["count"].as_i64().unwrap())
+            .sum::<i64>()
+    };
+    until(&world, "events", |world| {
+        count(world, "SuccessfulCreate") == 12
+    })
+    .await;
+    let events = world.list("events");
+    let combined = events.iter().filter(|event| {
+        let message = event["message"].as_str().unwrap();
+        message.starts_with("(combined from similar events): Created pod: web-")
+    });
+    assert_eq!(
+        combined.map(|event| &event["count"]).collect::<Vec<_>>(),
+        [3]
+    );
+    let scaling: Vec<_> = events
+        .iter()
+        .filter(|event| event["reason"] == "ScalingReplicaSet")
+        .collect();
+    let message = scaling[0]["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("Scaled up replica set web-") && message.ends_with(" from 0 to 12")
+    );
+    assert_eq!(scaling[0]["source"]["component"], "deployment-controller");
+    assert_eq!(scaling[0]["involvedObject"]["kind"], "Deployment");
+}
+
+#[tokio::test]
+async fn a_template_that_is_back_gets_a_new_revision_and_keeps_the_old_ones() {
+    let world = World::with(running()).await;
+    let mut web = deployment("web", 1);
+    web["metadata"]["annotations"] = json!({"kubernetes.io/change-cause": "first"});
+    world.create("deployments", web.clone()).await.unwrap();
+    let revisions = |world: &World| -> Vec<String> {
+        let sets = world.list("replicasets").into_iter();
+        let all = sets.map(|set| {
+            let notes = &set["metadata"]["annotations"];
+            let note = |name: &str| notes[name].as_str().unwrap_or("-").to_owned();
+            format!(
+                "{} {} {}",
+                note("deployment.kubernetes.io/revision"),
+                note("deployment.kubernetes.io/revision-history"),
+                note("kubernetes.io/change-cause")
+            )
+        });
+        let mut all: Vec<String> = all.collect();
+        all.sort();
+        all
+    };
+    until(&world, "the first", |world| {
+        revisions(world) == ["1 - first"]
+    })
+    .await;
+    for (image, cause, wanted) in [
+        ("b", "second", ["1 - first", "2 - second"]),
+        ("a", "third", ["2 - second", "3 1 third"]),
+    ] {
+        let mut next = world.get("deployments", "web").unwrap();
+        next["spec"]["template"]["spec"]["containers"][0]["image"] = if image == "a" {
+            web["spec"]["template"]["spec"]["containers"][0]["image"].clone()
+        } else {
+            image.into()
+        };
+        next["metadata"]["annotations"]["kubernetes.io/change-cause"] = cause.into();
+        world
+            .update("deployments", Subresource::None, next)
+            .await
+            .unwrap();
+        until(&world, cause, |world| revisions(world) == wanted).await;
+    }
+    let found = world.get("deployments", "web").unwrap();
+    assert_eq!(
+        found["metadata"]["annotations"]["deployment.kubernetes.io/revision"],
+        "3"
+    );
+}

@@ -427,7 +427,11 @@ fn count_generation(target: Target<'_>, before: &Value, after: &mut Value) {
     }
     let changed = meta::spec_differs(res, before, after)
         || (res.kind == "EndpointSlice"
-            && before["metadata"]["labels"] != after["metadata"]["labels"]);
+            && before["metadata"]["labels"] != after["metadata"]["labels"])
+        // A change-cause is news for the rollout, too.
+        || (res.kind == "Deployment"
+            && !res.custom
+            && before["metadata"]["annotations"] != after["metadata"]["annotations"]);
     if changed {
         let generation = before["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
         child(after, "metadata").insert("generation".to_owned(), generation.into());
