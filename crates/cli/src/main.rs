@@ -46,6 +46,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Supervisor(args) => lab::supervisor(args),
         Command::Apiserver(args) => roles::apiserver(args),
         Command::Control(args) => roles::control(args),
+        Command::Manifests(args) => roles::manifests(&args),
         Command::Agent(args) => roles::agent(args),
         Command::Echo(args) => roles::echo(args),
         Command::Version => roles::version(),

@@ -233,3 +233,67 @@ fn help_teaches_by_examples_and_completions_name_every_command() {
     let version = String::from_utf8(run(&["version"]).stdout).unwrap();
     assert_eq!(version, format!("tombolo {}\n", env!("CARGO_PKG_VERSION")));
 }
+
+#[test]
+fn plaintext_is_refused_where_other_machines_could_reach_it() {
+    for address in ["0.0.0.0", "0.0.0.0:8086", "[::]:8086", "192.0.2.1:8086"] {
+        let args = [
+            "control",
+            "--kubeconfig",
+            "none",
+            "--plaintext",
+            "--listen",
+            address,
+        ];
+        let output = run(&args);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(text.contains("loopback"), "{text}");
+    }
+}
+
+#[test]
+fn without_plaintext_certificates_are_asked_for() {
+    let args = ["control", "--kubeconfig", "none", "--listen", "127.0.0.1"];
+    let output = run(&args);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    for flag in ["--trust-anchors", "--issuer-cert", "--issuer-key"] {
+        assert!(text.contains(flag), "{text}");
+    }
+}
+
+#[test]
+fn manifests_are_printed_for_kubectl() {
+    for (what, kinds) in [
+        ("crds", &["CustomResourceDefinition"][..]),
+        (
+            "control",
+            &[
+                "Namespace",
+                "ServiceAccount",
+                "ClusterRole",
+                "ClusterRoleBinding",
+            ],
+        ),
+        (
+            "remote-access",
+            &[
+                "Namespace",
+                "ServiceAccount",
+                "ClusterRole",
+                "ClusterRoleBinding",
+                "Secret",
+            ],
+        ),
+    ] {
+        let output = run(&["manifests", what, "--namespace", "mesh"]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        let found: Vec<_> = text
+            .lines()
+            .filter_map(|l| l.strip_prefix("kind: "))
+            .collect();
+        assert_eq!(found, kinds, "{text}");
+        assert_eq!(text.contains("mesh"), what != "crds", "{text}");
+    }
+}

@@ -1,9 +1,24 @@
 //! What `tombolo control` is told at its start.
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::str::FromStr;
 
-/// Run the control plane of one cluster.
+/// How it is run by hand, as its help shows.
+const EXAMPLES: &str = "\
+Examples:
+  tombolo manifests crds | kubectl apply -f -
+  tombolo control --kubeconfig ~/.kube/config --listen 127.0.0.1:8086 --plaintext
+      outside the cluster, for tests and debugging: no certificates, all gRPC services on one port
+  tombolo control --kubeconfig FILE --listen 10.0.0.7 --trust-anchors ca.crt --issuer-cert issuer.crt --issuer-key issuer.key
+      for the proxies of a mesh
+
+Links are found in every namespace, each with its credentials Secret beside it. A Secret with the label
+multicluster.linkerd.io/cluster-name in the namespace of a control plane makes a cluster known to discovery alone.
+What it must be allowed to do, `tombolo manifests control` says.";
+
+/// Run the control plane of one cluster
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Kubeconfig of the cluster that this control plane belongs to
     #[arg(long, value_name = "FILE")]
@@ -11,24 +26,31 @@ pub struct Args {
     /// Context of the kubeconfig [default: its current context]
     #[arg(long)]
     pub context: Option<String>,
-    /// Address to listen on
-    #[arg(long, value_name = "IP")]
-    pub listen: IpAddr,
-    /// Name of this cluster, as metrics and endpoints show it
+    /// Address to listen on: an IP for all ports, or IP:PORT where PORT is that of the destination service, and with
+    /// --plaintext that of all gRPC services
+    #[arg(long, value_name = "IP[:PORT]")]
+    pub listen: Listen,
+    /// Serve without TLS and without certificates, to whoever connects: for tests and debugging, on loopback addresses only
+    #[arg(long, conflicts_with_all = ["trust_anchors", "issuer_cert", "issuer_key"])]
+    pub plaintext: bool,
+    /// Name of this cluster, as metrics and endpoints show it [default: the cluster's name in the kubeconfig]
     #[arg(long, value_name = "NAME")]
-    pub cluster_name: String,
+    pub cluster_name: Option<String>,
     /// Trust anchors of the mesh, PEM
-    #[arg(long, value_name = "FILE")]
-    pub trust_anchors: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "plaintext")]
+    pub trust_anchors: Option<PathBuf>,
     /// Certificate of this cluster's issuer, PEM
-    #[arg(long, value_name = "FILE")]
-    pub issuer_cert: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "plaintext")]
+    pub issuer_cert: Option<PathBuf>,
     /// Key of this cluster's issuer, PEM
-    #[arg(long, value_name = "FILE")]
-    pub issuer_key: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "plaintext")]
+    pub issuer_key: Option<PathBuf>,
     /// Namespace of the control plane, in every cluster of the mesh
     #[arg(long, default_value = "tombolo")]
     pub namespace: String,
+    /// Namespace of a Linkerd beside it, whose pods and credentials are taken for this mesh's too
+    #[arg(long, value_name = "NAMESPACE", default_value = "linkerd")]
+    pub linkerd_namespace: String,
     /// DNS domain of this cluster
     #[arg(long, default_value = "cluster.local")]
     pub cluster_domain: String,
@@ -41,18 +63,54 @@ pub struct Args {
     /// Port of the identity service
     #[arg(long, default_value_t = 8080)]
     pub identity_port: u16,
-    /// Port of the destination service
+    /// Port of the destination service, where --listen has none
     #[arg(long, default_value_t = 8086)]
     pub destination_port: u16,
     /// Port of the policy service
     #[arg(long, default_value_t = 8090)]
     pub policy_port: u16,
-    /// Port of health and metrics
-    #[arg(long, default_value_t = 4191)]
-    pub admin_port: u16,
+    /// Port of health and metrics; 0 takes a free one, which the log tells [default: 4191, or a free one if --listen has a port]
+    #[arg(long)]
+    pub admin_port: Option<u16>,
     /// What gateways of this cluster forward to for other clusters
     #[arg(long, value_enum, value_name = "WHAT", default_value_t = GatewayExports::Labelled)]
     pub gateway_exports: GatewayExports,
+}
+
+/// Where to listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// On this address, with the port of each service.
+    Address(IpAddr),
+    /// As before, and with this port for the destination service.
+    Socket(SocketAddr),
+}
+
+impl Listen {
+    /// The address.
+    #[must_use]
+    pub const fn ip(self) -> IpAddr {
+        match self {
+            Self::Address(ip) => ip,
+            Self::Socket(addr) => addr.ip(),
+        }
+    }
+}
+
+/// What is no place to listen.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("is neither IP nor IP:PORT, as in 127.0.0.1 or 127.0.0.1:8086 or [::1]:8086")]
+pub struct ListenError;
+
+impl FromStr for Listen {
+    type Err = ListenError;
+
+    fn from_str(text: &str) -> Result<Self, ListenError> {
+        let address = text.parse().map(Self::Address);
+        address
+            .or_else(|_| text.parse().map(Self::Socket))
+            .map_err(|_| ListenError)
+    }
 }
 
 /// What gateways forward to for other clusters.
@@ -63,4 +121,31 @@ pub enum GatewayExports {
     Labelled,
     /// Every Service, as Linkerd's gateway does: for Links with selectors of their own
     Any,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_may_have_a_port() {
+        for (text, want) in [
+            ("127.0.0.1", Some(Listen::Address([127, 0, 0, 1].into()))),
+            (
+                "127.0.0.1:0",
+                Some(Listen::Socket(([127, 0, 0, 1], 0).into())),
+            ),
+            (
+                "[::1]:8086",
+                Some(Listen::Socket("[::1]:8086".parse().unwrap())),
+            ),
+            ("::1", Some(Listen::Address("::1".parse().unwrap()))),
+            ("localhost:8086", None),
+            (":8086", None),
+            ("127.0.0.1:99999", None),
+            ("", None),
+        ] {
+            assert_eq!(text.parse::<Listen>().ok(), want, "{text}");
+        }
+    }
 }

@@ -12,5 +12,5 @@ mod run;
 mod server;
 mod world;
 
-pub use args::{Args, GatewayExports};
+pub use args::{Args, GatewayExports, Listen, ListenError};
 pub use run::{run, run_until};

@@ -1,4 +1,4 @@
-//! The gRPC ports: TLS 1.3 with our own acceptor, so that the caller's identity reaches the services.
+//! The gRPC ports: TLS 1.3 with our own acceptor, so that the caller's identity reaches the services; or none.
 //!
 //! Decides who may connect to which port. Knows nothing of what is served there.
 use std::io;
@@ -108,20 +108,62 @@ impl Default for Bounds {
     }
 }
 
+/// How a connection becomes one that is spoken on.
+pub(crate) trait Entrance: Clone + Send + Sync + 'static {
+    /// What is spoken on.
+    type Io: AsyncRead + AsyncWrite + Send + Unpin + 'static;
+
+    /// Lets a client in, or says why not.
+    fn enter(
+        self,
+        stream: TcpStream,
+    ) -> impl Future<Output = Result<(Self::Io, Caller), String>> + Send;
+}
+
+impl Entrance for ServerTls {
+    type Io = ServerStream<TcpStream>;
+
+    async fn enter(self, stream: TcpStream) -> Result<(Self::Io, Caller), String> {
+        match self.accept(stream, HANDSHAKE_DEADLINE).await {
+            Ok(done) => {
+                let identity = done.peer.identity;
+                Ok((done.stream, Caller { identity }))
+            }
+            Err(error) => Err(format!("{:#}", anyhow::Error::from(error))),
+        }
+    }
+}
+
+/// Lets everybody in, whoever it is, and hides nothing: for loopback addresses only.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plaintext;
+
+impl Entrance for Plaintext {
+    type Io = TcpStream;
+
+    async fn enter(self, stream: TcpStream) -> Result<(Self::Io, Caller), String> {
+        Ok((stream, Caller { identity: None }))
+    }
+}
+
 /// One port.
-pub(crate) struct Port {
+pub(crate) struct Port<E> {
     /// What the logs call it.
     pub(crate) name: &'static str,
     /// Where it listens.
     pub(crate) listener: TcpListener,
     /// Who may connect.
-    pub(crate) tls: ServerTls,
+    pub(crate) entrance: E,
     /// How many, and how slowly.
     pub(crate) bounds: Bounds,
 }
 
 /// Serves `router` on `port` until the drain.
-pub(crate) async fn serve(port: Port, router: Router, (tasks, drain): (Tasks, Drain)) {
+pub(crate) async fn serve<E: Entrance>(
+    port: Port<E>,
+    router: Router,
+    (tasks, drain): (Tasks, Drain),
+) {
     let name = port.name;
     let (accepted, connections) = mpsc::channel(16);
     let accepting = accept(port, tasks.clone(), accepted);
@@ -146,7 +188,11 @@ impl Wait for Drain {
     }
 }
 
-async fn accept(port: Port, tasks: Tasks, accepted: mpsc::Sender<io::Result<Connection>>) {
+async fn accept<E: Entrance>(
+    port: Port<E>,
+    tasks: Tasks,
+    accepted: mpsc::Sender<io::Result<Connection<E::Io>>>,
+) {
     let Port { name, bounds, .. } = port;
     let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
     let places = Arc::new(Semaphore::new(bounds.connections));
@@ -159,15 +205,13 @@ async fn accept(port: Port, tasks: Tasks, accepted: mpsc::Sender<io::Result<Conn
             tracing::warn!(port = name, %peer, "too many connections");
             continue;
         };
-        let (tls, accepted) = (port.tls.clone(), accepted.clone());
+        let (entrance, accepted) = (port.entrance.clone(), accepted.clone());
         tasks.spawn_one("handshake", async move {
-            match tls.accept(stream, HANDSHAKE_DEADLINE).await {
-                Ok(done) => {
+            match entrance.enter(stream).await {
+                Ok((stream, caller)) => {
                     let connection = Connection {
-                        caller: Caller {
-                            identity: done.peer.identity,
-                        },
-                        stream: done.stream,
+                        caller,
+                        stream,
                         preface: Some(Preface {
                             missing: PREFACE_BYTES,
                             deadline: Box::pin(tokio::time::sleep(bounds.preface)),
@@ -179,7 +223,7 @@ async fn accept(port: Port, tasks: Tasks, accepted: mpsc::Sender<io::Result<Conn
                     }
                 }
                 Err(error) => {
-                    tracing::info!(port = name, %peer, error = format!("{:#}", anyhow::Error::from(error)), "handshake failed");
+                    tracing::info!(port = name, %peer, error, "handshake failed");
                 }
             }
             drop(handshake);
@@ -188,8 +232,8 @@ async fn accept(port: Port, tasks: Tasks, accepted: mpsc::Sender<io::Result<Conn
 }
 
 /// A connection after its handshake.
-struct Connection {
-    stream: ServerStream<TcpStream>,
+struct Connection<IO> {
+    stream: IO,
     caller: Caller,
     /// None once it has come.
     preface: Option<Preface>,
@@ -210,7 +254,7 @@ impl Preface {
     }
 }
 
-impl Connected for Connection {
+impl<IO> Connected for Connection<IO> {
     type ConnectInfo = Caller;
 
     fn connect_info(&self) -> Caller {
@@ -218,7 +262,7 @@ impl Connected for Connection {
     }
 }
 
-impl AsyncRead for Connection {
+impl<IO: AsyncRead + Unpin> AsyncRead for Connection<IO> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         ctx: &mut Context<'_>,
@@ -241,7 +285,7 @@ impl AsyncRead for Connection {
     }
 }
 
-impl AsyncWrite for Connection {
+impl<IO: AsyncWrite + Unpin> AsyncWrite for Connection<IO> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         ctx: &mut Context<'_>,

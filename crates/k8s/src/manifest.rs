@@ -6,7 +6,7 @@ mod rights;
 
 pub use gateway::{Gateway, gateway};
 pub use link::{Flat, LinkTo, RemoteCluster, link};
-pub use rights::{CONTROL, agent, control, node_proxy, remote_access};
+pub use rights::{CONTROL, agent, control, namespace, node_proxy, remote_access};
 
 #[cfg(test)]
 mod tests;

@@ -159,12 +159,12 @@ fn of_pod(
     // A pod whose proxy cannot be understood would be sent traffic that it cannot read.
     let inbound_port = mesh.inbound_port?;
     put("control_plane_ns", &mesh.control_namespace);
-    if mesh.control_namespace != origin.scheme.control_namespace {
+    let control = &mesh.control_namespace;
+    if !origin.scheme.includes(control) {
         return Some(told);
     }
-    let identity = origin
-        .scheme
-        .identity(&pod.key.namespace, &pod.service_account);
+    let account = (&*pod.key.namespace, &*pod.service_account);
+    let identity = origin.scheme.identity_by(control, account);
     let opaque = model::is_opaque(pod.opaque_ports.as_ref(), addr.port());
     told.protocol_hint = Some(ProtocolHint {
         protocol: Some(if opaque {

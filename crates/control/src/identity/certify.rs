@@ -181,6 +181,7 @@ mod tests {
     fn a_token_proves_one_identity_for_one_audience() {
         let scheme = Scheme {
             control_namespace: "tombolo".into(),
+            linkerd_namespace: "linkerd".into(),
             trust_domain: "cluster.local".into(),
         };
         let wanted = scheme.identity("ns", "sa");

@@ -7,6 +7,8 @@
 pub(crate) struct Scheme {
     /// Namespace of the control plane, as every cluster of the mesh calls it.
     pub(crate) control_namespace: String,
+    /// Namespace of a Linkerd under the same trust anchors, whose pods belong to the mesh too.
+    pub(crate) linkerd_namespace: String,
     /// Trust domain of the mesh.
     pub(crate) trust_domain: String,
 }
@@ -14,10 +16,22 @@ pub(crate) struct Scheme {
 impl Scheme {
     /// The identity of a service account of this mesh.
     pub(crate) fn identity(&self, namespace: &str, service_account: &str) -> String {
-        format!(
-            "{service_account}.{namespace}.serviceaccount.identity.{}.{}",
-            self.control_namespace, self.trust_domain
-        )
+        self.identity_by(&self.control_namespace, (namespace, service_account))
+    }
+
+    /// The identity of a service account whose pods have a proxy of the control plane in `control`.
+    pub(crate) fn identity_by(
+        &self,
+        control: &str,
+        (namespace, service_account): (&str, &str),
+    ) -> String {
+        let domain = &self.trust_domain;
+        format!("{service_account}.{namespace}.serviceaccount.identity.{control}.{domain}")
+    }
+
+    /// Whether pods with a proxy of the control plane in `control` belong to this mesh.
+    pub(crate) fn includes(&self, control: &str) -> bool {
+        control == self.control_namespace || control == self.linkerd_namespace
     }
 }
 
@@ -38,6 +52,7 @@ mod tests {
     fn an_identity_names_account_namespace_and_mesh() {
         let scheme = Scheme {
             control_namespace: "tombolo".into(),
+            linkerd_namespace: "linkerd".into(),
             trust_domain: "cluster.local".into(),
         };
         assert_eq!(

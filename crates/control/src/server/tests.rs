@@ -28,7 +28,7 @@ impl Served {
         let port = Port {
             name: "test",
             listener,
-            tls: ServerTls::new(ClientCertificate::None, own, &[b"h2"]),
+            entrance: ServerTls::new(ClientCertificate::None, own, &[b"h2"]),
             bounds,
         };
         let tasks = Tasks::new();

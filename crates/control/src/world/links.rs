@@ -55,14 +55,14 @@ pub(crate) struct Links {
     pub(crate) states: BTreeMap<LinkKey, LinkState>,
     /// Clusters that are listened to.
     pub(crate) peers: Peers,
-    tls: ClientTls,
+    tls: Option<ClientTls>,
     tasks: Tasks,
     inputs: mpsc::Sender<Input>,
 }
 
 impl Links {
-    /// None yet; gateways are probed with `tls`.
-    pub(crate) fn new(tls: ClientTls, tasks: &Tasks, inputs: mpsc::Sender<Input>) -> Self {
+    /// None yet; gateways are probed with `tls`, or without.
+    pub(crate) fn new(tls: Option<ClientTls>, tasks: &Tasks, inputs: mpsc::Sender<Input>) -> Self {
         Self {
             states: BTreeMap::new(),
             peers: Peers::new(tasks.child(), inputs.clone()),
@@ -347,7 +347,7 @@ impl LinkState {
     fn follow_gateway(
         &mut self,
         link: &Link,
-        (tls, tasks, inputs): (&ClientTls, &Tasks, &mpsc::Sender<Input>),
+        (tls, tasks, inputs): (&Option<ClientTls>, &Tasks, &mpsc::Sender<Input>),
     ) {
         let wanted = link.gateway.as_ref().map(|gateway| Watched {
             link: self.object.key.clone(),

@@ -1,4 +1,5 @@
-//! The data path of a Link: its gateway is asked, over mTLS, whether it is ready; and the names that it
+//! The data path of a Link: its gateway is asked, over mTLS, whether it is ready (in plaintext where
+//! this process has no identity); and the names that it
 //! goes by are resolved.
 //!
 //! Decides nothing: each probe is an observation, which the owner counts. The first comes at once, so
@@ -40,11 +41,11 @@ pub(crate) struct Watched {
 }
 
 /// Resolves and probes a gateway for ever.
-pub(crate) async fn watch(watched: Watched, tls: ClientTls, inputs: mpsc::Sender<Input>) {
+pub(crate) async fn watch(watched: Watched, tls: Option<ClientTls>, inputs: mpsc::Sender<Input>) {
     let resolving = resolve_for_ever(&watched, &inputs);
     let probing = async {
         match &watched.probe {
-            Some(probe) => probe_for_ever(&watched, probe, &tls, &inputs).await,
+            Some(probe) => probe_for_ever(&watched, probe, tls.as_ref(), &inputs).await,
             None => std::future::pending().await,
         }
     };
@@ -96,7 +97,7 @@ async fn resolve(gateway: &Gateway) -> BTreeSet<IpAddr> {
 async fn probe_for_ever(
     watched: &Watched,
     probe: &Probe,
-    tls: &ClientTls,
+    tls: Option<&ClientTls>,
     inputs: &mpsc::Sender<Input>,
 ) {
     let deadline = probe.timeout.min(probe.period.max(Duration::from_secs(1)));
@@ -118,7 +119,7 @@ async fn probe_for_ever(
 }
 
 /// One address that answers is enough.
-async fn once(watched: &Watched, probe: &Probe, tls: &ClientTls) -> Result<(), String> {
+async fn once(watched: &Watched, probe: &Probe, tls: Option<&ClientTls>) -> Result<(), String> {
     let mut why = "no address is known".to_owned();
     for ip in resolve(&watched.gateway)
         .await
@@ -138,14 +139,14 @@ async fn ask(
     addr: SocketAddr,
     identity: Option<&str>,
     probe: &Probe,
-    tls: &ClientTls,
+    tls: Option<&ClientTls>,
 ) -> Result<(), String> {
     let text = |error: &(dyn std::error::Error + 'static)| causes(error);
     let stream = net::connect(addr, probe.timeout)
         .await
         .map_err(|error| text(&error))?;
-    match identity {
-        Some(name) => {
+    match identity.zip(tls) {
+        Some((name, tls)) => {
             let connected = tls
                 .connect(stream, name, probe.timeout)
                 .await

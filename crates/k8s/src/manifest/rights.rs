@@ -7,6 +7,12 @@ use crate::names::{LINK_GROUP, REMOTE_ACCESS};
 /// The service account of the control plane.
 pub const CONTROL: &str = "control";
 
+/// A namespace.
+#[must_use]
+pub fn namespace(name: &str) -> Value {
+    json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } })
+}
+
 /// The service account whose token other clusters' Links hold, its token Secret, and its rights.
 #[must_use]
 pub fn remote_access(namespace: &str) -> Vec<Value> {

@@ -10,6 +10,7 @@ const NS: &str = "demo";
 fn scheme() -> Scheme {
     Scheme {
         control_namespace: "tombolo".into(),
+        linkerd_namespace: "linkerd".into(),
         trust_domain: "cluster.local".into(),
     }
 }
