@@ -32,6 +32,7 @@ use crate::server::{self, Bounds, Entrance, Plaintext, Port, Shared, Streams};
 use crate::world::carry::{self, Job};
 use crate::world::feed::{self, Cluster, Source};
 use crate::world::links::Links;
+use crate::world::links::introduced::Introduced;
 use crate::world::metrics::Counts;
 use crate::world::owner::{Owner, Parts};
 
@@ -90,7 +91,9 @@ async fn start(args: Args, drain: Drain, tasks: &Tasks) -> anyhow::Result<()> {
     let trust = Trust::establish(&args, &shared.scheme, tasks).await?;
     let counts = Counts::register(&metrics, &shared.streams);
     let tls = trust.as_ref().map(Trust::client);
-    own_world(&client, tls, tasks, |links, jobs| Parts {
+    let namespaces = [args.namespace.clone(), args.linkerd_namespace.clone()];
+    let introduced = Introduced::in_namespaces(namespaces);
+    own_world(&client, (introduced, tls), tasks, |links, jobs| Parts {
         shared: Arc::clone(&shared),
         heard,
         links,
@@ -159,7 +162,7 @@ fn share(args: &Args, cluster: &str, drain: &Drain) -> Shared {
 /// The owner of everything that is known, what feeds it, and what carries out its plans.
 fn own_world(
     client: &kube::Client,
-    probes: Option<ClientTls>,
+    (introduced, probes): (Introduced, Option<ClientTls>),
     tasks: &Tasks,
     parts: impl FnOnce(Links, mpsc::Sender<Job>) -> Parts,
 ) {
@@ -173,7 +176,7 @@ fn own_world(
     let (jobs, taken) = mpsc::channel(1);
     let carrier = carry::carry(client.clone(), taken, inputs.clone());
     tasks.spawn("carrier", carrier);
-    let owner = Owner::new(parts(Links::new(probes, tasks, inputs), jobs));
+    let owner = Owner::new(parts(Links::new(introduced, probes, tasks, inputs), jobs));
     tasks.spawn("owner", owner.run(received));
 }
 

@@ -5,6 +5,7 @@ pub mod action;
 pub mod crd;
 pub mod credentials;
 pub mod event;
+pub mod introduction;
 pub mod link;
 pub mod manifest;
 pub mod names;

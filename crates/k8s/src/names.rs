@@ -16,6 +16,12 @@ pub const CONTROLLER_NAME: &str = "linkerd.io/service-mirror";
 
 /// The type of a Secret that holds a Link's credentials.
 pub const CREDENTIALS_TYPE: &str = "mirror.linkerd.io/remote-kubeconfig";
+/// Label of such a Secret in the namespace of a control plane: the cluster that discovery reaches with it.
+pub const SECRET_CLUSTER_NAME: &str = "multicluster.linkerd.io/cluster-name";
+/// Annotation of it: the trust domain of that cluster.
+pub const SECRET_TRUST_DOMAIN: &str = "multicluster.linkerd.io/trust-domain";
+/// Annotation of it: the DNS domain of that cluster.
+pub const SECRET_CLUSTER_DOMAIN: &str = "multicluster.linkerd.io/cluster-domain";
 /// The key in it.
 pub const CREDENTIALS_KEY: &str = "kubeconfig";
 /// The reason of Events about Services that are not mirrored, as users of Linkerd look for it.

@@ -19,6 +19,17 @@ pub(crate) struct Remote {
     pub(crate) peer: Option<PeerId>,
     /// How it stands.
     pub(crate) standing: Standing,
+    /// Its trust domain, where it is another than ours.
+    pub(crate) trust_domain: Option<Arc<str>>,
+}
+
+/// Services of other clusters that Services of this one refer to: what changed since the last call.
+#[derive(Debug, Default)]
+pub(crate) struct Asks {
+    /// Referred to from now on.
+    pub(crate) begun: BTreeSet<(PeerId, Key)>,
+    /// No longer.
+    pub(crate) ended: BTreeSet<(PeerId, Key)>,
 }
 
 /// A source of another cluster's objects.
@@ -53,6 +64,18 @@ pub(crate) struct Delta {
     pub(crate) pods: Vec<(Key, Option<Arc<Pod>>)>,
 }
 
+impl Delta {
+    /// Both as one: nobody sees what holds only in between.
+    pub(crate) fn then(mut self, later: Self) -> Self {
+        let anew: BTreeSet<&Key> = later.services.iter().map(|(key, _)| key).collect();
+        self.services.retain(|(key, _)| !anew.contains(key));
+        self.services.extend(later.services);
+        self.addresses.extend(later.addresses);
+        self.pods.extend(later.pods);
+        self
+    }
+}
+
 /// Who has an address.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) enum Holder {
@@ -76,6 +99,9 @@ pub(crate) struct Directory {
     peers: BTreeMap<PeerId, Inventory>,
     remotes: BTreeMap<Arc<str>, Remote>,
     changed_remotes: BTreeSet<Arc<str>>,
+    /// By trust domain, of clusters that have another than ours.
+    schemes: BTreeMap<Arc<str>, Scheme>,
+    asks: Asks,
     views: BTreeMap<Key, Arc<View>>,
     dependents: BTreeSet<(Source, Key)>,
     claims: BTreeSet<(IpAddr, Key)>,
@@ -93,6 +119,8 @@ impl Directory {
             peers: BTreeMap::new(),
             remotes: BTreeMap::new(),
             changed_remotes: BTreeSet::new(),
+            schemes: BTreeMap::new(),
+            asks: Asks::default(),
             views: BTreeMap::new(),
             dependents: BTreeSet::new(),
             claims: BTreeSet::new(),
@@ -127,10 +155,30 @@ impl Directory {
 
     /// A Link leads to the cluster that it calls `name`.
     pub(crate) fn put_remote(&mut self, name: &Arc<str>, remote: Remote) {
-        if self.remotes.get(name) != Some(&remote) {
-            self.changed_remotes.insert(Arc::clone(name));
-            self.remotes.insert(Arc::clone(name), remote);
+        let old = self.remotes.get(name);
+        if old == Some(&remote) {
+            return;
         }
+        if let Some(domain) = &remote.trust_domain {
+            let scheme = || self.scheme.in_domain(domain);
+            self.schemes
+                .entry(Arc::clone(domain))
+                .or_insert_with(scheme);
+        }
+        let another = old.and_then(|old| old.peer) != remote.peer;
+        if let (Some(peer), true) = (remote.peer, another) {
+            let of_it = self.dependents.iter().map(|(source, _)| source);
+            let of_it = of_it.filter(|source| source.cluster.as_ref() == Some(name));
+            let asked = of_it.filter_map(|source| source.asks_for());
+            self.asks.begun.extend(asked.map(|key| (peer, key.clone())));
+        }
+        self.changed_remotes.insert(Arc::clone(name));
+        self.remotes.insert(Arc::clone(name), remote);
+    }
+
+    /// Services of other clusters that are referred to, or no longer, since the last call.
+    pub(crate) fn take_asks(&mut self) -> Asks {
+        std::mem::take(&mut self.asks)
     }
 
     /// Only these names are led to by Links; others are gone.
@@ -243,7 +291,7 @@ impl Directory {
                 service: None,
             } => {
                 view.refusal = Some(Refusal::NoRemoteService(key.clone()));
-                self.note_cluster(cluster, key, view);
+                note_cluster(cluster, view);
             }
             Resolution::Remote {
                 cluster,
@@ -295,7 +343,10 @@ impl Directory {
         view: &mut View,
         members: &mut Vec<(Origin<'a>, &'a Arc<Service>)>,
     ) -> bool {
-        self.note_cluster(cluster, key, view);
+        view.sources.insert(Source {
+            cluster: Some(Arc::clone(cluster)),
+            service: key.clone(),
+        });
         let Some(remote) = self.remotes.get(cluster) else {
             return false;
         };
@@ -304,24 +355,26 @@ impl Directory {
             view.completeness = Completeness::Partial;
             return true;
         };
+        if !inventory.knows(key) {
+            view.completeness = Completeness::Partial;
+        }
         if let Some(service) = inventory.service(key)
             && remote.standing.use_of == UseOf::Given
         {
             let origin = Origin {
                 inventory,
                 cluster: &remote.standing.domain,
-                scheme: &self.scheme,
+                scheme: self.scheme_of(remote),
             };
             members.push((origin, service));
         }
         true
     }
 
-    fn note_cluster(&self, cluster: &Arc<str>, key: &Key, view: &mut View) {
-        view.sources.insert(Source {
-            cluster: Some(Arc::clone(cluster)),
-            service: key.clone(),
-        });
+    fn scheme_of(&self, remote: &Remote) -> &Scheme {
+        let other = remote.trust_domain.as_ref();
+        let other = other.and_then(|domain| self.schemes.get(domain));
+        other.unwrap_or(&self.scheme)
     }
 
     /// A gateway mirror depends on how the cluster behind the gateway stands.
@@ -329,7 +382,7 @@ impl Directory {
         for slice in self.local.slices(key) {
             let cluster = slice.gateway.as_ref().and_then(|g| g.cluster.as_ref());
             if let Some(cluster) = cluster {
-                self.note_cluster(cluster, key, view);
+                note_cluster(cluster, view);
             }
         }
     }
@@ -374,6 +427,7 @@ impl Directory {
         (delta, addresses): (&mut Delta, &mut BTreeSet<IpAddr>),
     ) {
         let old = self.views.remove(key);
+        self.note_asks(key, (old.as_deref(), view.as_ref()));
         if let Some(old) = &old {
             for source in &old.sources {
                 self.dependents.remove(&(source.clone(), key.clone()));
@@ -414,6 +468,33 @@ impl Directory {
             delta.services.push((key.clone(), Some(Arc::clone(&view))));
         }
         self.views.insert(key.clone(), view);
+    }
+
+    /// What a Service refers to now and did not before, and the other way round.
+    fn note_asks(&mut self, by: &Key, (old, new): (Option<&View>, Option<&View>)) {
+        let none = BTreeSet::new();
+        let old = old.map_or(&none, |view| &view.sources);
+        let new = new.map_or(&none, |view| &view.sources);
+        let asked = |source: &Source| {
+            let remote = self.remotes.get(source.cluster.as_ref()?)?;
+            Some((remote.peer?, source.asks_for()?.clone()))
+        };
+        let begun: Vec<_> = new.difference(old).filter_map(asked).collect();
+        let ended = old.difference(new).filter(|source| {
+            let from = ((*source).clone(), Key::new("", ""));
+            let others = self.dependents.range(from..);
+            let mut others = others.take_while(|(of, _)| of == *source);
+            others.all(|(_, key)| key == by)
+        });
+        let ended: Vec<_> = ended.filter_map(asked).collect();
+        for ask in ended {
+            self.asks.begun.remove(&ask);
+            self.asks.ended.insert(ask);
+        }
+        for ask in begun {
+            self.asks.ended.remove(&ask);
+            self.asks.begun.insert(ask);
+        }
     }
 
     fn install_pod(&mut self, key: &Key, (delta, addresses): (&mut Delta, &mut BTreeSet<IpAddr>)) {
@@ -460,6 +541,14 @@ impl Directory {
             scheme: &self.scheme,
         }
     }
+}
+
+/// What a Service resolves to depends on how a cluster stands, and on no Service there.
+fn note_cluster(cluster: &Arc<str>, view: &mut View) {
+    view.sources.insert(Source {
+        cluster: Some(Arc::clone(cluster)),
+        service: Key::new("", ""),
+    });
 }
 
 /// Labels that a gateway mirror's endpoints share, from `<svc>.<ns>.svc.<domain>`.

@@ -28,6 +28,8 @@ pub(crate) struct Inventory {
     /// (pod, slice)
     slices_on: BTreeSet<(Key, Key)>,
     complete: BTreeSet<Kind>,
+    /// Services that were passed over so far, until each of these kinds was listed anew.
+    awaited: BTreeMap<Key, BTreeSet<Kind>>,
     dirty: BTreeSet<Key>,
     dirty_pods: BTreeSet<Key>,
 }
@@ -61,7 +63,27 @@ impl Inventory {
 
     /// Notes that all objects of `kind` were listed; true if that was news.
     pub(crate) fn complete(&mut self, kind: Kind) -> bool {
+        let dirty = &mut self.dirty;
+        self.awaited.retain(|service, kinds| {
+            kinds.remove(&kind);
+            if kinds.is_empty() {
+                dirty.insert(service.clone());
+            }
+            !kinds.is_empty()
+        });
         self.complete.insert(kind)
+    }
+
+    /// A Service was passed over so far: what there is of it is known after the next listing.
+    pub(crate) fn expect(&mut self, service: &Key) {
+        let kinds = BTreeSet::from([Kind::Services, Kind::Slices, Kind::Pods]);
+        self.awaited.insert(service.clone(), kinds);
+        self.dirty.insert(service.clone());
+    }
+
+    /// Whether what is known of a Service is all that there is.
+    pub(crate) fn knows(&self, service: &Key) -> bool {
+        !self.awaited.contains_key(service)
     }
 
     /// A Service was added or changed.

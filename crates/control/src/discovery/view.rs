@@ -38,6 +38,14 @@ pub(crate) struct Source {
     pub(crate) service: Key,
 }
 
+impl Source {
+    /// The Service of another cluster that is meant; none where only the cluster is, or it is this one.
+    pub(crate) fn asks_for(&self) -> Option<&Key> {
+        let elsewhere = self.cluster.is_some() && !self.service.name.is_empty();
+        elsewhere.then_some(&self.service)
+    }
+}
+
 /// Endpoints of one Service and port.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct EndpointSet {

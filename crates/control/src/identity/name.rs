@@ -33,6 +33,14 @@ impl Scheme {
     pub(crate) fn includes(&self, control: &str) -> bool {
         control == self.control_namespace || control == self.linkerd_namespace
     }
+
+    /// The same in a cluster whose trust domain is another.
+    pub(crate) fn in_domain(&self, trust_domain: &str) -> Self {
+        Self {
+            trust_domain: trust_domain.to_owned(),
+            ..self.clone()
+        }
+    }
 }
 
 /// Splits the user name of a service account, `system:serviceaccount:<ns>:<sa>`.

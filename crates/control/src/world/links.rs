@@ -20,6 +20,7 @@ use tombolo_k8s::link::LinkObject;
 use tombolo_shell::task::Tasks;
 use tombolo_shell::tls::ClientTls;
 
+use self::introduced::{Introduced, Known};
 use super::Input;
 use super::peers::Peers;
 use super::probe::{self, Watched};
@@ -27,6 +28,8 @@ use super::roll::Roll;
 use super::standing::{self, Domain, Lead};
 use crate::discovery::directory::{self, Directory, PeerId, Standing, UseOf};
 use crate::discovery::model::Key;
+
+pub(crate) mod introduced;
 
 /// A Link and what belongs to it.
 pub(crate) struct LinkState {
@@ -55,6 +58,7 @@ pub(crate) struct Links {
     pub(crate) states: BTreeMap<LinkKey, LinkState>,
     /// Clusters that are listened to.
     pub(crate) peers: Peers,
+    introduced: Introduced,
     tls: Option<ClientTls>,
     tasks: Tasks,
     inputs: mpsc::Sender<Input>,
@@ -62,10 +66,16 @@ pub(crate) struct Links {
 
 impl Links {
     /// None yet; gateways are probed with `tls`, or without.
-    pub(crate) fn new(tls: Option<ClientTls>, tasks: &Tasks, inputs: mpsc::Sender<Input>) -> Self {
+    pub(crate) fn new(
+        introduced: Introduced,
+        tls: Option<ClientTls>,
+        tasks: &Tasks,
+        inputs: mpsc::Sender<Input>,
+    ) -> Self {
         Self {
             states: BTreeMap::new(),
             peers: Peers::new(tasks.child(), inputs.clone()),
+            introduced,
             tls,
             tasks: tasks.child(),
             inputs,
@@ -98,13 +108,14 @@ impl Links {
                 state.follow_gateway(link, (&self.tls, &self.tasks, &self.inputs));
             }
         }
+        self.introduced.attend(secrets, &mut self.peers);
     }
 
     /// Changes over to new credentials where they have told all; forgets peers that nobody leads to,
     /// and says which.
     pub(crate) fn change_over(&mut self, directory: &mut Directory) -> Vec<PeerId> {
         let complete = |id: PeerId| directory.peer(id).is_some_and(|i| i.is_complete());
-        let mut wanted = BTreeSet::new();
+        let mut wanted = self.introduced.change_over(complete);
         for state in self.states.values_mut() {
             if let Some(next) = state.next
                 && (state.current.is_none() || complete(next))
@@ -158,18 +169,37 @@ impl Links {
                     Verdict::Alive | Verdict::Stale => UseOf::Given,
                     Verdict::Dead => UseOf::Withheld,
                 };
+                let known = self.introduced.get(&name);
+                let through = [state.current, known.and_then(|known| known.current)];
                 let remote = directory::Remote {
-                    peer: state.current,
+                    peer: self.best(through, directory),
                     standing: Standing {
                         domain: Arc::clone(&domain.name),
                         use_of,
                     },
+                    trust_domain: known.map(|known| Arc::clone(&known.trust_domain)),
                 };
                 directory.put_remote(&name, remote);
             }
         }
+        for (name, known) in self.introduced.iter() {
+            if names.insert(Arc::clone(name)) {
+                directory.put_remote(name, introduced_remote(name, known));
+            }
+        }
         directory.keep_remotes(&names);
         changed
+    }
+
+    /// Where credentials of a Link and those of discovery lead to one cluster: those that work.
+    fn best(&self, through: [Option<PeerId>; 2], directory: &Directory) -> Option<PeerId> {
+        let merit = |id: &PeerId| {
+            let told = directory.peer(*id).is_some_and(|i| i.is_complete());
+            let signal = self.peers.get(*id).map(|peer| peer.control.signal());
+            (told, !matches!(signal, None | Some(Signal::Down { .. })))
+        };
+        // Of equals the last: those of the Link.
+        through.into_iter().rev().flatten().max_by_key(merit)
     }
 
     /// A gateway was probed.
@@ -314,6 +344,9 @@ impl LinkState {
                 ];
                 let peer = peers.with(&credentials.kubeconfig, &selectors);
                 self.next = (self.current != Some(peer)).then_some(peer);
+                if let (Some(from), Some(to)) = (self.current, self.next) {
+                    peers.hand_on(from, to);
+                }
             }
             Err(faults) => {
                 self.credentials = Credentials::Refused(faults);
@@ -403,6 +436,18 @@ impl LinkState {
             control: peer.map(|(id, peer)| (id, peer.control.signal())),
             gateway: gateway.map(|gateway| gateway.path.signal()),
         })
+    }
+}
+
+/// A cluster to which no Link leads: nothing says that it is dead.
+fn introduced_remote(name: &Arc<str>, known: &Known) -> directory::Remote {
+    directory::Remote {
+        peer: known.current,
+        standing: Standing {
+            domain: Arc::clone(name),
+            use_of: UseOf::Given,
+        },
+        trust_domain: Some(Arc::clone(&known.trust_domain)),
     }
 }
 

@@ -188,6 +188,12 @@ impl Owner {
 
     fn publish(&mut self, received_at: Instant) {
         let delta = self.directory.refresh();
+        // What was passed over so far is said to be awaited before anybody is told that it is not there.
+        let more = self.ask().then(|| self.directory.refresh());
+        let delta = match more {
+            Some(more) => delta.then(more),
+            None => delta,
+        };
         let services = delta.services.len();
         self.parts.shared.board.apply(delta);
         if self.directory.local.is_complete() {

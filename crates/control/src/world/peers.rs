@@ -43,7 +43,9 @@ pub(crate) struct Peer {
     pub(crate) trouble: String,
     /// Its Services that somebody may want.
     pub(crate) exports: BTreeMap<ServiceKey, Export>,
-    /// Namespaces with exports: slices and pods of others are passed over.
+    /// Its Services that something here refers to, exported or not.
+    asked: BTreeSet<ServiceKey>,
+    /// Namespaces with any of these: slices and pods of others are passed over.
     pub(crate) namespaces: BTreeMap<Arc<str>, usize>,
     credentials: String,
     kubeconfig: Kubeconfig,
@@ -110,6 +112,7 @@ impl Peers {
             uid: None,
             trouble: String::new(),
             exports: BTreeMap::new(),
+            asked: BTreeSet::new(),
             namespaces: BTreeMap::new(),
             credentials,
             kubeconfig: kubeconfig.clone(),
@@ -124,6 +127,21 @@ impl Peers {
         listen(id, &peer, &self.inputs);
         self.peers.insert(id, peer);
         id
+    }
+
+    /// What was asked of the peer `from` will be asked of `to`, which takes its place.
+    pub(crate) fn hand_on(&mut self, from: PeerId, to: PeerId) {
+        let asked = self.peers.get(&from).map(|peer| peer.asked.clone());
+        let Some(heir) = self.peers.get_mut(&to) else {
+            return;
+        };
+        let mut news = false;
+        for key in asked.into_iter().flatten() {
+            news |= heir.ask(&key);
+        }
+        if news {
+            self.listen_anew(to);
+        }
     }
 
     /// Opens the watches of a peer anew: what was passed over so far is wanted now.
@@ -194,27 +212,58 @@ impl Peer {
             Some(export) => self.exports.insert(key.clone(), export),
             None => self.exports.remove(key),
         };
-        let namespace = key.namespace.as_str();
         match (before.is_some(), present) {
-            (false, true) => {
-                let count = self.namespaces.entry(namespace.into()).or_default();
-                *count += 1;
-                if *count == 1 {
-                    return Change::Turned;
-                }
-            }
-            (true, false) => {
-                if let Some(count) = self.namespaces.get_mut(namespace) {
-                    *count = count.saturating_sub(1);
-                    if *count == 0 {
-                        self.namespaces.remove(namespace);
-                        return Change::Turned;
-                    }
-                }
-            }
-            (true, true) | (false, false) => {}
+            (false, true) => self.look_into(key.namespace.as_str()),
+            (true, false) => self.look_away(key.namespace.as_str()),
+            (true, true) | (false, false) => Change::Same,
         }
-        Change::Same
+    }
+
+    /// Whether a Service is kept: it is exported, or referred to.
+    pub(crate) fn keeps(&self, key: &ServiceKey) -> bool {
+        self.exports.contains_key(key) || self.asked.contains(key)
+    }
+
+    /// Something here refers to a Service; true if it was passed over so far.
+    pub(crate) fn ask(&mut self, key: &ServiceKey) -> bool {
+        if !self.asked.insert(key.clone()) {
+            return false;
+        }
+        self.look_into(key.namespace.as_str());
+        !self.exports.contains_key(key)
+    }
+
+    /// Nothing refers to a Service any more; true if it is not kept for another reason.
+    pub(crate) fn unask(&mut self, key: &ServiceKey) -> bool {
+        if !self.asked.remove(key) {
+            return false;
+        }
+        self.look_away(key.namespace.as_str());
+        !self.exports.contains_key(key)
+    }
+
+    fn look_into(&mut self, namespace: &str) -> Change {
+        let count = self.namespaces.entry(namespace.into()).or_default();
+        *count += 1;
+        if *count == 1 {
+            Change::Turned
+        } else {
+            Change::Same
+        }
+    }
+
+    fn look_away(&mut self, namespace: &str) -> Change {
+        match self.namespaces.get_mut(namespace) {
+            Some(count) if *count > 1 => {
+                *count -= 1;
+                Change::Same
+            }
+            Some(_) => {
+                self.namespaces.remove(namespace);
+                Change::Turned
+            }
+            None => Change::Same,
+        }
     }
 
     /// Notes whether a Service has an endpoint; true if that is news.

@@ -89,6 +89,7 @@ fn east() -> Arc<str> {
 
 fn remote(peer: PeerId, domain: &str, use_of: UseOf) -> Remote {
     Remote {
+        trust_domain: None,
         peer: Some(peer),
         standing: Standing {
             domain: domain.into(),

@@ -1,8 +1,10 @@
-//! What reaches the owner from other clusters: trimmed on arrival to what is exported, and to the
-//! namespaces in which something is.
+//! What reaches the owner from other clusters: trimmed on arrival to what is exported or referred to here,
+//! and to the namespaces in which something is.
 //!
 //! Decides what is kept. An export in a namespace that had none opens the watches anew, because what was
 //! passed over there is wanted now.
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::core::v1::Service;
 use kube::Resource;
 use kube::runtime::watcher::Event;
@@ -13,7 +15,7 @@ use tombolo_core::service::{Readiness, ServiceKey};
 use tombolo_core::world::{ClusterUid, Export};
 
 use super::{Owner, model_key};
-use crate::discovery::directory::PeerId;
+use crate::discovery::directory::{Asks, PeerId};
 use crate::discovery::inventory::Kind;
 use crate::discovery::model::Key;
 use crate::world::feed::{Source, What};
@@ -59,7 +61,7 @@ impl Owner {
         let peers = &self.parts.links.peers;
         let exported = |object: &Service| {
             let key = tombolo_k8s::service::key(&object.metadata);
-            key.is_some_and(|key| peers.get(id).is_some_and(|p| p.exports.contains_key(&key)))
+            key.is_some_and(|key| peers.get(id).is_some_and(|p| p.keeps(&key)))
         };
         let event = only(event, exported)?;
         let done = matches!(event, Event::InitDone);
@@ -87,6 +89,35 @@ impl Owner {
             let inventory = self.directory.peer_mut(id);
             inventory.keep_namespaces(|namespace| peer.namespaces.contains_key(namespace));
         }
+    }
+
+    /// Looks at what Services of this cluster refer to, exported or not; true if answers may differ.
+    pub(super) fn ask(&mut self) -> bool {
+        let Asks { begun, ended } = self.directory.take_asks();
+        let peers = &mut self.parts.links.peers;
+        let mut anew = BTreeSet::new();
+        for (id, key) in begun {
+            let asked = service_key(&key).zip(peers.get_mut(id));
+            if asked.is_some_and(|(service, peer)| peer.ask(&service)) {
+                self.directory.peer_mut(id).expect(&key);
+                anew.insert(id);
+            }
+        }
+        for id in &anew {
+            peers.listen_anew(*id);
+        }
+        let mut lost = BTreeSet::new();
+        for (id, key) in ended {
+            let asked = service_key(&key).zip(peers.get_mut(id));
+            if asked.is_some_and(|(service, peer)| peer.unask(&service)) {
+                self.directory.peer_mut(id).drop_service(&key);
+                lost.insert(id);
+            }
+        }
+        for id in &lost {
+            self.prune(*id);
+        }
+        !anew.is_empty()
     }
 
     fn note_export(&mut self, id: PeerId, event: &Event<Service>) {
