@@ -106,10 +106,9 @@ impl FromStr for Listen {
     type Err = ListenError;
 
     fn from_str(text: &str) -> Result<Self, ListenError> {
-        let address = text.parse().map(Self::Address);
-        address
-            .or_else(|_| text.parse().map(Self::Socket))
-            .map_err(|_| ListenError)
+        let address = text.parse().ok().map(Self::Address);
+        let socket = || text.parse().ok().map(Self::Socket);
+        address.or_else(socket).ok_or(ListenError)
     }
 }
 
