@@ -58,7 +58,7 @@ pub(crate) enum Command {
     /// Run the control plane of one cluster
     Control(tombolo_control::Args),
     /// Print objects that a cluster needs, to be piped into `kubectl apply -f -`
-    Manifests(ManifestsArgs),
+    Manifests(tombolo_control::ManifestsArgs),
     /// Run the node of one cluster of the lab
     Agent(AgentArgs),
     /// Run the lab's small application
@@ -76,34 +76,6 @@ pub(crate) enum Command {
     /// Keep a lab running
     #[command(hide = true)]
     Supervisor(UpArgs),
-}
-
-#[derive(Clone, Debug, Args)]
-#[command(after_help = "\
-Examples:
-  tombolo manifests crds | kubectl apply -f -
-  tombolo manifests control | kubectl apply -f -
-  kubectl create token control --namespace tombolo
-  tombolo manifests remote-access | kubectl --context east apply -f -
-  kubectl --context east get secret remote-access-token --namespace tombolo -o jsonpath='{.data.token}' | base64 -d")]
-pub(crate) struct ManifestsArgs {
-    /// What for
-    #[arg(value_enum)]
-    pub(crate) what: Manifests,
-    /// Namespace of the service account
-    #[arg(long, default_value = "tombolo")]
-    pub(crate) namespace: String,
-}
-
-/// Objects that are applied together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Manifests {
-    /// The CustomResourceDefinition of Link
-    Crds,
-    /// The service account `control` and all that a control plane may do in its own cluster
-    Control,
-    /// The service account `remote-access`, its token, and all that the control planes of linked clusters may do here: read
-    RemoteAccess,
 }
 
 /// Where a lab lives.

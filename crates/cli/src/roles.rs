@@ -6,10 +6,9 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use clap::CommandFactory as _;
 use clap_complete::Shell;
-use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::args::{AgentArgs, Cli, EchoArgs, Manifests, ManifestsArgs};
+use crate::args::{AgentArgs, Cli, EchoArgs};
 
 /// One thread: what a role does is little, and there are dozens of them on one machine.
 fn one_thread() -> Result<Runtime> {
@@ -57,24 +56,10 @@ pub(crate) fn echo(args: EchoArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-pub(crate) fn manifests(args: &ManifestsArgs) -> Result<ExitCode> {
-    let objects = match args.what {
-        Manifests::Crds => vec![tombolo_k8s::crd::links_crd()],
-        Manifests::Control => with_namespace(args, tombolo_k8s::manifest::control),
-        Manifests::RemoteAccess => with_namespace(args, tombolo_k8s::manifest::remote_access),
-    };
-    let mut out = std::io::stdout().lock();
-    for object in objects {
-        let text = serde_saphyr::to_string(&object).context("encode an object")?;
-        write!(out, "---\n{text}").context("print")?;
-    }
+pub(crate) fn manifests(args: &tombolo_control::ManifestsArgs) -> Result<ExitCode> {
+    let text = tombolo_control::manifests(args)?;
+    write!(std::io::stdout(), "{text}").context("print")?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn with_namespace(args: &ManifestsArgs, objects: fn(&str) -> Vec<Value>) -> Vec<Value> {
-    let mut all = vec![tombolo_k8s::manifest::namespace(&args.namespace)];
-    all.extend(objects(&args.namespace));
-    all
 }
 
 pub(crate) fn version() -> Result<ExitCode> {

@@ -7,10 +7,12 @@ mod args;
 mod discovery;
 mod follow;
 mod identity;
+mod manifests;
 mod policy;
 mod run;
 mod server;
 mod world;
 
 pub use args::{Args, GatewayExports, Listen, ListenError};
+pub use manifests::{Manifests, ManifestsArgs, manifests};
 pub use run::{run, run_until};
