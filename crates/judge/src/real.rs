@@ -203,6 +203,12 @@ impl Real {
 
 impl Drop for Real {
     fn drop(&mut self) {
+        // Before the directory goes: who still writes into it would leave parts of it behind.
+        if let Some(controllers) = &mut self.controllers {
+            controllers.kill();
+        }
+        self.api.kill();
+        self.etcd.kill();
         if std::thread::panicking() {
             self.dir.disable_cleanup(true);
         }
