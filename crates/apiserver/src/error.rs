@@ -21,6 +21,8 @@ pub struct StatusError {
     pub details: Option<Value>,
     /// Seconds after which the client may try again (`Retry-After`).
     pub retry_after: Option<u32>,
+    /// Where a list that cannot be continued as it began may go on.
+    pub continue_token: Option<String>,
 }
 
 /// One field that makes an object invalid.
@@ -128,6 +130,7 @@ impl StatusError {
             message: message.into(),
             details: None,
             retry_after: None,
+            continue_token: None,
         }
     }
 
@@ -138,6 +141,7 @@ impl StatusError {
             message,
             details: Some(details),
             retry_after: None,
+            continue_token: None,
         }
     }
 
@@ -181,11 +185,11 @@ impl StatusError {
 
     /// 422: the object breaks rules of its kind.
     pub fn invalid(res: &Resource, name: &str, causes: &[Cause]) -> Self {
-        let kind = if res.group.is_empty() {
-            res.kind.clone()
-        } else {
-            format!("{}.{}", res.kind, res.group)
-        };
+        Self::invalid_kind(&res.group, &res.kind, name, causes)
+    }
+
+    /// 422 of anything that has a kind, such as a request's options.
+    pub fn invalid_kind(group: &str, kind: &str, name: &str, causes: &[Cause]) -> Self {
         let texts: Vec<String> = causes
             .iter()
             .map(|cause| format!("{}: {}", cause.field, cause.message))
@@ -194,14 +198,15 @@ impl StatusError {
             [one] => one.clone(),
             many => format!("[{}]", many.join(", ")),
         };
-        let mut details = json!({ "kind": res.kind, "causes": causes_json(causes) });
+        let mut details = json!({ "kind": kind, "causes": causes_json(causes) });
         if !name.is_empty() {
             details["name"] = json!(name);
         }
-        if !res.group.is_empty() {
-            details["group"] = json!(res.group);
+        let dot = if group.is_empty() { "" } else { "." };
+        if !group.is_empty() {
+            details["group"] = json!(group);
         }
-        let message = format!("{kind} {name:?} is invalid: {text}");
+        let message = format!("{kind}{dot}{group} {name:?} is invalid: {text}");
         Self::of(422, "Invalid", message, details)
     }
 
@@ -275,8 +280,14 @@ impl StatusError {
     pub fn to_value(&self) -> Value {
         let mut status = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-            "message": self.message, "reason": self.reason, "code": self.code,
+            "message": self.message, "code": self.code,
         });
+        if !self.reason.is_empty() {
+            status["reason"] = json!(self.reason);
+        }
+        if let Some(token) = &self.continue_token {
+            status["metadata"]["continue"] = json!(token);
+        }
         if let Some(details) = &self.details {
             status["details"] = details.clone();
         }

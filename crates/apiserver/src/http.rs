@@ -20,9 +20,11 @@ mod documents;
 mod facts;
 mod guard;
 mod health;
+mod list;
 mod logs;
 mod negotiate;
 mod objects;
+mod options;
 mod protobuf;
 mod query;
 mod respond;
@@ -32,6 +34,7 @@ mod scale;
 mod server;
 mod subresources;
 mod tokens;
+mod typed;
 mod watch;
 
 pub use body::Body;
@@ -74,16 +77,18 @@ where
             certificate,
         } = self.clone();
         let (parts, body) = request.into_parts();
+        let header = parts.headers.get(http::header::ACCEPT);
+        let syntax = negotiate::syntax(header.and_then(|value| value.to_str().ok()));
         Box::pin(async move {
             let response = match access::admit(server, &certificate, parts) {
                 Ok(call) => {
                     let server = Arc::clone(&call.server);
                     match body::read(body, call.wants_body(), &server.bodies).await {
                         Ok((bytes, _share)) => call.answer(bytes).await,
-                        Err(error) => respond::status(&error),
+                        Err(error) => respond::refusal(&error, syntax),
                     }
                 }
-                Err(error) => respond::status(&error),
+                Err(error) => respond::refusal(&error, syntax),
             };
             Ok(response)
         })

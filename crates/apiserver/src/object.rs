@@ -3,6 +3,8 @@
 //! The bytes are encoded once, when the object is written, and every get, list and watch sends
 //! that same copy. The value tree is several times larger than its JSON, so it is not kept:
 //! [`Object::value`] parses when somebody needs to look inside. It must not know about kinds.
+mod encode;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -54,7 +56,7 @@ struct Owner {
 impl Object {
     /// Encodes a value that carries complete metadata (name, uid, resourceVersion).
     pub fn new(value: &Value) -> Result<Self, StatusError> {
-        let bytes = serde_json::to_vec(value).map_err(StatusError::internal)?;
+        let bytes = encode::encode(value).map_err(StatusError::internal)?;
         Ok(Self::assemble(value, Bytes::from(bytes)))
     }
 

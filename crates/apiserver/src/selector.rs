@@ -3,6 +3,7 @@
 //! It must not know where objects are stored or which resource they belong to, except for the
 //! table of fields by which each resource may be selected.
 mod fields;
+mod grammar;
 mod labels;
 
 pub use fields::FieldSelector;

@@ -35,8 +35,13 @@ impl Compared {
 /// When a step cannot be run at all.
 pub async fn compare(steps: &[Step], (real, ours): (&Player, &Player)) -> Result<Vec<Compared>> {
     let (real, ours) = tokio::try_join!(real.play(steps), ours.play(steps))?;
+    Ok(pair(steps, real, ours))
+}
+
+/// What both sides answered to the steps, side by side.
+pub fn pair(steps: &[Step], real: Vec<String>, ours: Vec<String>) -> Vec<Compared> {
     let compared = steps.iter().zip(real).zip(ours);
-    Ok(compared
+    compared
         // A wait that ends on both sides says nothing; one that does not is a difference or a broken script.
         .filter(|((step, real), ours)| step.is_compared() || !(real.is_empty() && ours.is_empty()))
         .map(|((step, real), ours)| Compared {
@@ -45,7 +50,7 @@ pub async fn compare(steps: &[Step], (real, ours): (&Player, &Player)) -> Result
             real,
             ours,
         })
-        .collect())
+        .collect()
 }
 
 /// A line-by-line difference by the longest common subsequence, with the lines in common left out.

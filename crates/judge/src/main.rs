@@ -8,7 +8,8 @@ use anyhow::Result;
 use tombolo_judge::Kind;
 
 const USAGE: &str = "\
-usage: judge FILE...    plays scripts against the real API server and ours, and prints where they differ
+usage: judge FILE...    plays scripts against the real API server and ours, and prints where they differ;
+                        if TOMBOLO_ANSWERS names a directory, the real one is asked once per script only
        judge --real     a real cluster, until Enter or the end of standard input
        judge --ours     the same with ours
        judge --roles    writes the roles and bindings of a new real cluster to where ours has them";

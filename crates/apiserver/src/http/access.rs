@@ -91,7 +91,10 @@ fn place(route: &Route) -> Place {
     } = &route.attributes;
     match (path.as_str(), verb.as_str()) {
         ("/api" | "/apis" | "/api/" | "/apis/", _) => Place::Discovery,
-        ("", "get" | "list" | "watch") if subresource != "log" => Place::Read,
+        ("", _) if subresource == "log" => Place::Other,
+        ("", "watch") => Place::Watch,
+        ("", "list") => Place::List,
+        ("", _) => Place::Object,
         _ => Place::Other,
     }
 }

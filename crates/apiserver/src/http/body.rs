@@ -22,6 +22,8 @@ const READ_DEADLINE: Duration = Duration::from_secs(30);
 /// Bodies that are being read or answered, together, in KiB.
 pub(super) const ROOM_KIB: usize = 256 * 1024;
 
+pub(super) mod go;
+
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A response's body.
@@ -29,6 +31,8 @@ pub struct Body(Kind);
 
 enum Kind {
     Whole(Option<Bytes>),
+    /// What is left of a document and the end of its line.
+    Line(Option<Bytes>, Option<Bytes>),
     Stream(Pin<Box<dyn Stream<Item = Result<Bytes, BoxError>> + Send>>),
 }
 
@@ -37,6 +41,10 @@ impl std::fmt::Debug for Body {
         match &self.0 {
             Kind::Whole(bytes) => f
                 .debug_tuple("Whole")
+                .field(&bytes.as_ref().map(Bytes::len))
+                .finish(),
+            Kind::Line(bytes, _) => f
+                .debug_tuple("Line")
                 .field(&bytes.as_ref().map(Bytes::len))
                 .finish(),
             Kind::Stream(_) => f.debug_tuple("Stream").finish(),
@@ -48,6 +56,14 @@ impl Body {
     /// A body that is there already.
     pub fn whole(bytes: impl Into<Bytes>) -> Self {
         Self(Kind::Whole(Some(bytes.into())))
+    }
+
+    /// A document that is there already, and the end of its line: nothing is copied for that.
+    pub(super) fn line(bytes: impl Into<Bytes>) -> Self {
+        Self(Kind::Line(
+            Some(bytes.into()),
+            Some(Bytes::from_static(b"\n")),
+        ))
     }
 
     /// A body that comes piece by piece.
@@ -71,6 +87,10 @@ impl http_body::Body for Body {
                     .filter(|bytes| !bytes.is_empty())
                     .map(|b| Ok(Frame::data(b))),
             ),
+            Kind::Line(bytes, end) => {
+                let piece = bytes.take().filter(|bytes| !bytes.is_empty());
+                Poll::Ready(piece.or_else(|| end.take()).map(|b| Ok(Frame::data(b))))
+            }
             Kind::Stream(stream) => stream
                 .as_mut()
                 .poll_next(ctx)
@@ -81,6 +101,7 @@ impl http_body::Body for Body {
     fn is_end_stream(&self) -> bool {
         match &self.0 {
             Kind::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+            Kind::Line(_, end) => end.is_none(),
             Kind::Stream(_) => false,
         }
     }
@@ -89,6 +110,10 @@ impl http_body::Body for Body {
         match &self.0 {
             Kind::Whole(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
+            Kind::Line(bytes, end) => {
+                let left = [bytes, end].into_iter().flatten();
+                SizeHint::with_exact(left.map(|bytes| bytes.len() as u64).sum())
             }
             Kind::Stream(_) => SizeHint::default(),
         }
@@ -154,12 +179,12 @@ pub(super) enum Syntax {
 pub(super) fn syntax(content_type: &str) -> Result<Syntax, StatusError> {
     match essence(content_type) {
         "" | "application/json" => Ok(Syntax::Json),
-        "application/yaml" | "application/x-yaml" | "text/yaml" => Ok(Syntax::Yaml),
+        "application/yaml" => Ok(Syntax::Yaml),
         protobuf::MEDIA_TYPE => Ok(Syntax::Protobuf),
-        other => Err(StatusError::unsupported_media_type(format!(
-            "the body of the request was in an unknown format ({other}) - accepted media types include: \
-             application/json, application/yaml, application/vnd.kubernetes.protobuf"
-        ))),
+        _ => Err(StatusError::unsupported_media_type(
+            "the body of the request was in an unknown format - accepted media types include: \
+             application/json, application/yaml, application/vnd.kubernetes.protobuf",
+        )),
     }
 }
 
@@ -168,16 +193,53 @@ pub(super) fn essence(content_type: &str) -> &str {
     content_type.split(';').next().unwrap_or_default().trim()
 }
 
-/// The value of a body.
-pub(super) fn parse(bytes: &[u8], syntax: Syntax) -> Result<Value, StatusError> {
-    let parsed = match syntax {
-        Syntax::Json => serde_json::from_slice(bytes).map_err(|error| error.to_string()),
+/// The value of a body; else what Kubernetes would say is wrong with it.
+pub(super) fn parse(bytes: &[u8], syntax: Syntax) -> Result<Value, String> {
+    match syntax {
+        Syntax::Json => serde_json::from_slice(bytes).map_err(|error| {
+            let why = go::problem(bytes).unwrap_or_else(|| error.to_string());
+            format!("couldn't get version/kind; json parse error: {why}")
+        }),
         Syntax::Protobuf => protobuf::decode(bytes),
-        Syntax::Yaml => std::str::from_utf8(bytes)
-            .map_err(|error| error.to_string())
-            .and_then(|text| serde_saphyr::from_str(text).map_err(|error| error.to_string())),
+        Syntax::Yaml => yaml(bytes),
+    }
+}
+
+/// YAML as Kubernetes reads it: of two equal keys the last one counts.
+fn yaml(bytes: &[u8]) -> Result<Value, String> {
+    let text = std::str::from_utf8(bytes)
+        .map_err(|_error| "yaml: control characters are not allowed".to_owned())?;
+    let options = serde_saphyr::options! {
+        duplicate_keys: serde_saphyr::DuplicateKeyPolicy::LastWins,
+        with_snippet: false,
     };
-    parsed.map_err(|error| {
-        StatusError::bad_request(format!("unable to parse the request body: {error}"))
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+        let shown = error.to_string();
+        let shown = shown.strip_prefix("error: ").unwrap_or(&shown);
+        // `line 3 column 5: what is wrong`: the first line is not named.
+        let Some((place, why)) = shown.split_once(": ") else {
+            return format!("yaml: {shown}");
+        };
+        let line = place.split_whitespace().nth(1).unwrap_or_default();
+        match line {
+            "1" => format!("yaml: {why}"),
+            line if line.parse::<u64>().is_ok() => format!("yaml: line {line}: {why}"),
+            _ => format!("yaml: {shown}"),
+        }
     })
+}
+
+/// The beginning of a body, as refusals show it.
+pub(super) fn summary(bytes: &[u8]) -> String {
+    const SHOWN: usize = 30;
+    let shown = &bytes[..bytes.len().min(SHOWN)];
+    let more = if bytes.len() > SHOWN { " ..." } else { "" };
+    match bytes.first() {
+        None => "<empty>".to_owned(),
+        Some(b'{') => format!("{}{more}", String::from_utf8_lossy(shown)),
+        Some(_) => {
+            let hex: String = shown.iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("{hex}{more}")
+        }
+    }
 }

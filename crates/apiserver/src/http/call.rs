@@ -15,9 +15,9 @@ use super::negotiate::Accept;
 use super::query::Query;
 use super::route::Route;
 use super::server::ApiServer;
-use super::{documents, logs, objects, respond, reviews, subresources, watch};
+use super::{documents, logs, objects, options, respond, reviews, subresources, watch};
 use crate::auth::User;
-use crate::db::{DryRun, FieldValidation, Force, Target, WriteOptions};
+use crate::db::{DryRun, Target, WriteOptions};
 use crate::error::StatusError;
 use crate::rbac::Attributes;
 use crate::registry::Resource;
@@ -50,7 +50,7 @@ impl Call {
     pub(super) async fn answer(self, bytes: Bytes) -> Response<Body> {
         let mut response = match self.dispatch(bytes).await {
             Ok(response) => response,
-            Err(error) => respond::status(&error),
+            Err(error) => respond::refusal(&error, self.accept.syntax),
         };
         for warning in self.warnings.take() {
             respond::warn(&mut response, &warning);
@@ -110,18 +110,16 @@ impl Call {
         let res = registry
             .find(group, version, resource)
             .ok_or_else(no_such_resource)?;
-        let in_namespace = namespace.is_some() && !(group.is_empty() && resource == "namespaces");
-        let misplaced = if res.is_namespaced() {
-            namespace.is_none() && (!name.is_empty() || verb == "create")
-        } else {
-            in_namespace
-        };
-        if misplaced {
-            return Err(if verb == "create" {
-                method_not_allowed()
-            } else {
-                no_such_resource()
-            });
+        // The path of a namespace itself names it as if it were in itself.
+        let itself =
+            group.is_empty() && resource == "namespaces" && namespace.as_deref() == Some(name);
+        let in_namespace = namespace.is_some() && !itself;
+        let nowhere = res.is_namespaced() && namespace.is_none();
+        if (nowhere && !name.is_empty()) || (!res.is_namespaced() && in_namespace) {
+            return Err(no_such_resource());
+        }
+        if nowhere && matches!(verb.as_str(), "create" | "deletecollection") {
+            return Err(method_not_allowed());
         }
         Ok(res)
     }
@@ -152,58 +150,26 @@ impl Call {
             .unwrap_or_default()
     }
 
-    /// The body's value, in the syntax that it claims.
-    pub(super) fn value(&self, bytes: &[u8]) -> Result<Value, StatusError> {
-        body::parse(bytes, body::syntax(self.content_type())?)
+    /// The body's value, in the syntax that it claims; else what is wrong with it.
+    pub(super) fn parsed(&self, bytes: &[u8]) -> Result<Value, String> {
+        let syntax = body::syntax(self.content_type()).map_err(|error| error.message)?;
+        body::parse(bytes, syntax)
     }
 
     /// `fieldManager`, `dryRun`, `force` and `fieldValidation`.
     pub(super) fn write_options(&self) -> Result<WriteOptions, StatusError> {
-        let manager = self
-            .query
-            .text("fieldManager")
-            .unwrap_or_else(|| self.agent());
-        if manager.len() > 128 || !manager.chars().all(|c| !c.is_control()) {
-            return Err(StatusError::new(
-                422,
-                "Invalid",
-                "fieldManager: Invalid value: must be at most 128 printable characters",
-            ));
-        }
-        let validation = match self.query.text("fieldValidation") {
-            None | Some("Warn") => FieldValidation::Warn,
-            Some("Ignore") => FieldValidation::Ignore,
-            Some("Strict") => FieldValidation::Strict,
-            Some(other) => {
-                return Err(StatusError::new(
-                    422,
-                    "Invalid",
-                    format!(
-                        "fieldValidation: Unsupported value: {other:?}: supported values: \"Ignore\", \"Strict\", \"Warn\""
-                    ),
-                ));
-            }
-        };
-        Ok(WriteOptions {
-            field_manager: Some(manager.to_owned()),
-            user: self.user.name.clone(),
-            dry_run: self.dry_run()?,
-            force: if self.query.is_true("force") {
-                Force::Yes
-            } else {
-                Force::No
-            },
-            validation,
-            warnings: self.warnings.clone(),
-        })
+        options::write(self)
     }
 
+    /// Whether to pretend only.
     pub(super) fn dry_run(&self) -> Result<DryRun, StatusError> {
-        match self.query.all("dryRun").find(|value| !value.is_empty()) {
-            None => Ok(DryRun::No),
-            Some("All") => Ok(DryRun::All),
-            Some(other) => Err(unsupported_dry_run(other)),
-        }
+        Ok(options::write(self)?.dry_run)
+    }
+
+    /// Under which name written fields are owned.
+    pub(super) fn manager(&self) -> &str {
+        let named = self.query.text("fieldManager");
+        named.unwrap_or_else(|| self.agent())
     }
 
     /// The program that asks: the manager of fields if it names none.
@@ -224,12 +190,4 @@ impl Call {
             None => agent,
         }
     }
-}
-
-pub(super) fn unsupported_dry_run(value: &str) -> StatusError {
-    StatusError::new(
-        422,
-        "Invalid",
-        format!("dryRun: Unsupported value: {value:?}: supported values: \"All\""),
-    )
 }

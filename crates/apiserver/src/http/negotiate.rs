@@ -1,4 +1,4 @@
-//! What form of answer a client accepts. Pure.
+//! What form of answer a client accepts, and how Kubernetes says that there is none such. Pure.
 
 use super::body::Syntax;
 use crate::error::StatusError;
@@ -10,8 +10,10 @@ pub(super) enum Form {
     Object,
     /// Rows and columns for people.
     Table,
-    /// Only type and metadata.
+    /// Only type and metadata, of one object.
     Metadata,
+    /// Only type and metadata, of a list.
+    MetadataList,
     /// All groups and resources in one document (`v2` or `v2beta1`).
     Discovery(&'static str),
 }
@@ -21,18 +23,28 @@ pub(super) enum Form {
 pub(super) struct Accept {
     pub(super) form: Form,
     pub(super) syntax: Syntax,
+    /// The version of `meta.k8s.io` in which tables and metadata are given.
+    pub(super) version: &'static str,
 }
 
 /// Where an answer goes; a form that does not fit there is passed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// One object or many of a resource, read.
-    Read,
+    /// One object of a resource.
+    Object,
+    /// A list of a resource, which could also be watched.
+    List,
+    /// A watch.
+    Watch,
     /// `/api` and `/apis`.
     Discovery,
     /// Anything else.
     Other,
 }
+
+const TYPES: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
+const STREAMS: &str =
+    "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch";
 
 /// The first clause that we can answer.
 pub(super) fn accept(header: Option<&str>, place: Place) -> Result<Accept, StatusError> {
@@ -40,27 +52,61 @@ pub(super) fn accept(header: Option<&str>, place: Place) -> Result<Accept, Statu
         "*/*",
         |text| if text.trim().is_empty() { "*/*" } else { text },
     );
-    header
-        .split(',')
-        .find_map(|clause| parse(clause, place))
-        .ok_or_else(|| {
-            StatusError::new(
-                406,
-                "NotAcceptable",
-                "only the following media types are accepted: application/json, application/yaml, \
-             application/json;stream=watch",
-            )
-        })
+    if let Some(accept) = header.split(',').find_map(|clause| parse(clause, place)) {
+        return Ok(accept);
+    }
+    let routed = matches!(place, Place::Object | Place::List | Place::Watch);
+    if routed && !header.split(',').any(|clause| essence(clause).is_some()) {
+        let streams = if place == Place::Object {
+            String::new()
+        } else {
+            format!(", {STREAMS}")
+        };
+        let mut error = refuse(format!(
+            "406: Not Acceptable\n\nAvailable representations: {TYPES}{streams}"
+        ));
+        error.details = Some(serde_json::json!({}));
+        return Err(error);
+    }
+    let accepted = if place == Place::Watch {
+        STREAMS
+    } else {
+        TYPES
+    };
+    Err(refuse(format!(
+        "only the following media types are accepted: {accepted}"
+    )))
+}
+
+/// In which syntax a client is refused that never came to be answered.
+pub(super) fn syntax(header: Option<&str>) -> Syntax {
+    let clauses = header.unwrap_or_default().split(',');
+    clauses.filter_map(essence).next().unwrap_or(Syntax::Json)
+}
+
+fn refuse(message: String) -> StatusError {
+    StatusError::new(406, "NotAcceptable", message)
+}
+
+/// The syntax of a clause, whatever its parameters are.
+fn essence(clause: &str) -> Option<Syntax> {
+    match clause.split(';').next()?.trim() {
+        "application/json" | "application/*" | "*/*" => Some(Syntax::Json),
+        "application/yaml" => Some(Syntax::Yaml),
+        _ => None,
+    }
 }
 
 fn parse(clause: &str, place: Place) -> Option<Accept> {
     let mut parts = clause.split(';').map(str::trim);
-    let syntax = match parts.next()? {
-        "application/json" | "application/*" | "*/*" => Syntax::Json,
-        "application/yaml" => Syntax::Yaml,
+    let first = parts.next()?;
+    let syntax = match essence(first) {
+        // Events are only told as JSON.
+        Some(Syntax::Yaml) if place == Place::Watch => return None,
+        Some(syntax) => syntax,
         // The log of a pod is text, whatever else may be asked.
-        "text/plain" | "text/*" if place == Place::Other => Syntax::Json,
-        _ => return None,
+        None if place == Place::Other && matches!(first, "text/plain" | "text/*") => Syntax::Json,
+        None => return None,
     };
     let (mut wanted, mut group, mut version) = ("", "", "");
     for part in parts {
@@ -71,22 +117,65 @@ fn parse(clause: &str, place: Place) -> Option<Accept> {
             _ => {}
         }
     }
-    let form = match (wanted, group, version, place) {
-        ("", _, _, _) => Form::Object,
-        ("Table", "meta.k8s.io", "v1", Place::Read) => Form::Table,
-        (
-            "PartialObjectMetadata" | "PartialObjectMetadataList",
-            "meta.k8s.io",
-            "v1",
-            Place::Read,
-        ) => Form::Metadata,
-        ("APIGroupDiscoveryList", "apidiscovery.k8s.io", "v2", Place::Discovery) => {
-            Form::Discovery("v2")
-        }
-        ("APIGroupDiscoveryList", "apidiscovery.k8s.io", "v2beta1", Place::Discovery) => {
-            Form::Discovery("v2beta1")
-        }
+    let meta = match (group, version) {
+        ("meta.k8s.io", "v1") => Some("v1"),
+        ("meta.k8s.io", "v1beta1") => Some("v1beta1"),
+        _ => None,
+    };
+    let of_resource = matches!(place, Place::Object | Place::List | Place::Watch);
+    let form = match (wanted, meta.filter(|_| of_resource)) {
+        ("", _) => Form::Object,
+        ("Table", Some(_)) => Form::Table,
+        ("PartialObjectMetadata", Some(_)) => Form::Metadata,
+        ("PartialObjectMetadataList", Some(_)) => Form::MetadataList,
+        ("APIGroupDiscoveryList", _) => match (place, group, version) {
+            (Place::Discovery, "apidiscovery.k8s.io", "v2") => Form::Discovery("v2"),
+            (Place::Discovery, "apidiscovery.k8s.io", "v2beta1") => Form::Discovery("v2beta1"),
+            _ => return None,
+        },
         _ => return None,
     };
-    Some(Accept { form, syntax })
+    Some(Accept {
+        form,
+        syntax,
+        version: meta.unwrap_or("v1"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_clause_that_fits_is_taken() {
+        let table = "application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/yaml";
+        let found = accept(Some(table), Place::List).unwrap();
+        assert_eq!((found.form, found.version), (Form::Table, "v1beta1"));
+        let found = accept(Some(table), Place::Other).unwrap();
+        assert_eq!((found.form, found.syntax), (Form::Object, Syntax::Yaml));
+        assert_eq!(accept(None, Place::Other).unwrap().form, Form::Object);
+    }
+
+    #[test]
+    fn a_refusal_says_what_could_be_had() {
+        for (header, place, wanted) in [
+            (
+                "text/html",
+                Place::Object,
+                "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, application/vnd.kubernetes.protobuf",
+            ),
+            (
+                "application/json;as=Nothing;v=v1;g=meta.k8s.io",
+                Place::Object,
+                "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf",
+            ),
+            (
+                "application/yaml",
+                Place::Watch,
+                "only the following media types are accepted: application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch",
+            ),
+        ] {
+            assert_eq!(accept(Some(header), place).unwrap_err().message, wanted);
+        }
+    }
 }

@@ -24,6 +24,12 @@ impl Query {
             .filter(|value| !value.is_empty())
     }
 
+    /// The first value of that name, also if it is empty.
+    pub(super) fn first(&self, name: &str) -> Option<&str> {
+        let pair = self.0.iter().find(|(own, _)| own == name);
+        pair.map(|(_, value)| value.as_str())
+    }
+
     /// Every value of that name.
     pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.0

@@ -3,12 +3,13 @@
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WARNING};
 use http::{Response, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Body;
 use super::body::Syntax;
 use crate::error::StatusError;
 use crate::object::Object;
+use crate::registry::Resource;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const YAML: HeaderValue = HeaderValue::from_static("application/yaml");
@@ -17,7 +18,7 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 /// A body that is JSON already.
 pub(super) fn bytes(code: StatusCode, bytes: Bytes, syntax: Syntax) -> Response<Body> {
     match syntax {
-        Syntax::Json | Syntax::Protobuf => build(code, JSON, bytes),
+        Syntax::Json | Syntax::Protobuf => with(code, JSON, Body::line(bytes)),
         Syntax::Yaml => match serde_json::from_slice::<Value>(&bytes) {
             Ok(parsed) => value(code, &parsed, Syntax::Yaml),
             Err(error) => status(&StatusError::internal(error)),
@@ -28,7 +29,7 @@ pub(super) fn bytes(code: StatusCode, bytes: Bytes, syntax: Syntax) -> Response<
 /// A value.
 pub(super) fn value(code: StatusCode, value: &Value, syntax: Syntax) -> Response<Body> {
     match syntax {
-        Syntax::Json | Syntax::Protobuf => build(code, JSON, Bytes::from(value.to_string())),
+        Syntax::Json | Syntax::Protobuf => with(code, JSON, Body::line(value.to_string())),
         Syntax::Yaml => match serde_saphyr::to_string(value) {
             Ok(text) => build(code, YAML, Bytes::from(text)),
             Err(error) => status(&StatusError::internal(error)),
@@ -51,8 +52,13 @@ pub(super) fn stream(body: Body) -> Response<Body> {
     with(StatusCode::OK, TEXT, body)
 }
 
-/// A refusal.
+/// A refusal, as JSON.
 pub(super) fn status(error: &StatusError) -> Response<Body> {
+    refusal(error, Syntax::Json)
+}
+
+/// A refusal, in the syntax that the client reads.
+pub(super) fn refusal(error: &StatusError, syntax: Syntax) -> Response<Body> {
     let code = StatusCode::from_u16(error.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     if code.is_server_error() {
         tracing::warn!(
@@ -62,7 +68,7 @@ pub(super) fn status(error: &StatusError) -> Response<Body> {
             error.message
         );
     }
-    let mut response = value(code, &error.to_value(), Syntax::Json);
+    let mut response = value(code, &error.to_value(), syntax);
     if let Some(seconds) = error.retry_after {
         response
             .headers_mut()
@@ -79,26 +85,84 @@ pub(super) fn warn(response: &mut Response<Body>, text: &str) {
     }
 }
 
-/// A list from the stored bytes of its objects: one allocation, one copy.
-pub(super) fn list(
-    api_version: &str,
-    kind: &str,
-    resource_version: u64,
-    items: &[std::sync::Arc<Object>],
-) -> Bytes {
-    let head = format!(
-        "{{\"kind\":\"{kind}\",\"apiVersion\":\"{api_version}\",\"metadata\":{{\"resourceVersion\":\"{resource_version}\"}},\"items\":["
-    );
+/// What a list says besides its objects.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct ListHead<'a> {
+    pub(super) version: u64,
+    /// Where the next page begins.
+    pub(super) next: Option<&'a str>,
+    /// How many objects come after this page.
+    pub(super) remaining: Option<usize>,
+}
+
+impl ListHead<'_> {
+    pub(super) fn to_value(self) -> Value {
+        let mut metadata = json!({"resourceVersion": self.version.to_string()});
+        if let Some(next) = self.next {
+            metadata["continue"] = next.into();
+        }
+        if let Some(remaining) = self.remaining {
+            metadata["remainingItemCount"] = remaining.into();
+        }
+        metadata
+    }
+
+    /// In Kubernetes' order of fields.
+    fn to_text(self) -> String {
+        let mut text = format!("{{\"resourceVersion\":\"{}\"", self.version);
+        if let Some(next) = self.next {
+            text.push_str(&format!(",\"continue\":\"{next}\""));
+        }
+        if let Some(remaining) = self.remaining {
+            text.push_str(&format!(",\"remainingItemCount\":{remaining}"));
+        }
+        text.push('}');
+        text
+    }
+}
+
+/// A list from the stored bytes of its objects: one allocation, one copy. Items of built-in kinds do not say their type.
+pub(super) fn list(res: &Resource, head: &ListHead<'_>, items: &[std::sync::Arc<Object>]) -> Bytes {
+    let (kind, version) = (&res.list_kind, res.api_version());
+    // The order of fields is that of the real one, for types that it knows and for others.
+    let (before, after) = if res.custom {
+        let metadata = head.to_value();
+        (
+            format!("{{\"apiVersion\":\"{version}\",\"items\":["),
+            format!("],\"kind\":\"{kind}\",\"metadata\":{metadata}}}"),
+        )
+    } else {
+        let metadata = head.to_text();
+        (
+            format!(
+                "{{\"kind\":\"{kind}\",\"apiVersion\":\"{version}\",\"metadata\":{metadata},\"items\":["
+            ),
+            "]}".to_owned(),
+        )
+    };
     let size: usize = items.iter().map(|item| item.bytes().len() + 1).sum();
-    let mut out = BytesMut::with_capacity(head.len() + size + 2);
-    out.put_slice(head.as_bytes());
+    let mut out = BytesMut::with_capacity(before.len() + size + after.len());
+    out.put_slice(before.as_bytes());
+    let known = (!res.custom).then(|| {
+        let kind = &res.kind;
+        format!("{{\"kind\":\"{kind}\",\"apiVersion\":\"{version}\",")
+    });
     for (index, item) in items.iter().enumerate() {
         if index > 0 {
             out.put_u8(b',');
         }
-        out.put_slice(item.bytes());
+        match known
+            .as_deref()
+            .and_then(|known| item.bytes().strip_prefix(known.as_bytes()))
+        {
+            Some(rest) => {
+                out.put_u8(b'{');
+                out.put_slice(rest);
+            }
+            None => out.put_slice(item.bytes()),
+        }
     }
-    out.put_slice(b"]}");
+    out.put_slice(after.as_bytes());
     out.freeze()
 }
 

@@ -14,12 +14,16 @@ pub(super) struct Route {
 
 /// Takes a request apart; nothing if the path has more parts than any resource's.
 pub(super) fn route(method: &Method, path: &str, query: &Query) -> Option<Route> {
-    let parts: Vec<String> = path
-        .split('/')
-        .filter(|part| !part.is_empty())
-        .map(|part| decode(part, Plus::IsItself))
-        .collect();
-    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    // An escaped slash is a slash.
+    let decoded = decode(path, Plus::IsItself);
+    if decoded.starts_with("//") {
+        return Some(plain(method, &decoded));
+    }
+    let decoded = decoded.trim_matches('/');
+    if decoded.starts_with("api") && decoded.contains("//") {
+        return None;
+    }
+    let parts: Vec<&str> = decoded.split('/').collect();
     let (group, version, rest) = match parts.as_slice() {
         ["api", version, rest @ ..] if !rest.is_empty() => ("", *version, rest),
         ["apis", group, version, rest @ ..] if !rest.is_empty() => (*group, *version, rest),
@@ -29,6 +33,11 @@ pub(super) fn route(method: &Method, path: &str, query: &Query) -> Option<Route>
         group: group.to_owned(),
         version: version.to_owned(),
         ..Attributes::default()
+    };
+    // The old way to ask for a watch.
+    let (rest, watched) = match rest {
+        ["watch", rest @ ..] if !rest.is_empty() => (rest, true),
+        rest => (rest, false),
     };
     let rest = match rest {
         // These two belong to the namespace itself; anything else below it is a resource in it.
@@ -51,6 +60,9 @@ pub(super) fn route(method: &Method, path: &str, query: &Query) -> Option<Route>
     name.clone_into(&mut attributes.name);
     subresource.clone_into(&mut attributes.subresource);
     attributes.verb = verb(method, name, query).to_owned();
+    if watched && matches!(attributes.verb.as_str(), "get" | "list") {
+        "watch".clone_into(&mut attributes.verb);
+    }
     Some(Route { attributes })
 }
 
@@ -65,9 +77,9 @@ fn plain(method: &Method, path: &str) -> Route {
 
 fn verb(method: &Method, name: &str, query: &Query) -> &'static str {
     match (method.as_str(), name.is_empty()) {
-        ("GET" | "HEAD", _) if query.is_true("watch") => "watch",
-        ("GET" | "HEAD", true) => "list",
-        ("GET" | "HEAD", false) => "get",
+        ("GET", true) if query.is_true("watch") => "watch",
+        ("GET", true) => "list",
+        ("GET", false) => "get",
         ("POST", _) => "create",
         ("PUT", _) => "update",
         ("PATCH", _) => "patch",

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::access::{method_not_allowed, no_such_resource};
 use super::call::{Answer, Call};
-use super::{objects, respond, scale, tokens};
-use crate::db::Subresource;
+pub(super) use super::typed::of_type as typed;
+use super::{objects, options, respond, scale, tokens};
+use crate::db::{DryRun, Subresource};
 use crate::error::StatusError;
 use crate::object::Object;
 use crate::registry::Resource;
@@ -92,9 +93,9 @@ async fn bind(call: &Call, res: &Arc<Resource>, bytes: &[u8]) -> Answer {
 
 async fn evict(call: &Call, res: &Arc<Resource>, bytes: &[u8]) -> Answer {
     let value = typed(call, bytes, "policy/v1", "Eviction")?;
-    let mut options = objects::read_delete_options(&value["deleteOptions"])?;
-    if call.query.text("dryRun").is_some() {
-        options.dry_run = call.dry_run()?;
+    let mut options = options::delete_body(&value["deleteOptions"])?;
+    if call.write_options()?.dry_run == DryRun::All {
+        options.dry_run = DryRun::All;
     }
     call.server.db.delete(call.target(res), &options).await?;
     let mut done = objects::success(json!({}));
@@ -104,32 +105,4 @@ async fn evict(call: &Call, res: &Arc<Resource>, bytes: &[u8]) -> Answer {
         &done,
         call.accept.syntax,
     ))
-}
-
-/// A body that must be of this type; a missing type is.
-pub(super) fn typed(
-    call: &Call,
-    bytes: &[u8],
-    version: &str,
-    kind: &str,
-) -> Result<Value, StatusError> {
-    let mut value = call.value(bytes)?;
-    let Some(object) = value.as_object_mut() else {
-        return Err(StatusError::bad_request(
-            "the body of the request must be one object",
-        ));
-    };
-    for (field, expected) in [("apiVersion", version), ("kind", kind)] {
-        let given = object
-            .get(field)
-            .and_then(Value::as_str)
-            .unwrap_or_default();
-        if !given.is_empty() && given != expected {
-            return Err(StatusError::bad_request(format!(
-                "the {field} in the data ({given}) does not match the expected {field} ({expected})"
-            )));
-        }
-        object.insert(field.to_owned(), expected.into());
-    }
-    Ok(value)
 }

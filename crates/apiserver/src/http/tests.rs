@@ -89,7 +89,13 @@ fn paths_say_what_kubernetes_takes_them_for() {
             "/apis/g.io/v1/links/x",
             "delete g.io/v1 links/- - x",
         ),
-        ("GET", "/api/v1/nodes/a%2Fb", "get -/v1 nodes/- - a/b"),
+        (
+            "GET",
+            "/api/v1/nodes/a%2Fstatus",
+            "get -/v1 nodes/status - a",
+        ),
+        ("GET", "/api/v1/watch/nodes", "watch -/v1 nodes/- - -"),
+        ("GET", "/api/v1//nodes", "none"),
         ("BREW", "/api/v1/nodes", " -/v1 nodes/- - -"),
         ("GET", "/api", "get /api"),
         ("GET", "/apis/apps/v1", "get /apis/apps/v1"),
@@ -118,8 +124,8 @@ fn first_acceptable_form_wins() {
         "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
     let form = |header, place| accept(header, place).map(|accept| accept.form).ok();
     for (header, place, expected) in [
-        (None, Place::Read, Some(Form::Object)),
-        (Some(table), Place::Read, Some(Form::Table)),
+        (None, Place::List, Some(Form::Object)),
+        (Some(table), Place::List, Some(Form::Table)),
         (Some(table), Place::Other, Some(Form::Object)),
         (
             Some(discovery),
@@ -128,20 +134,20 @@ fn first_acceptable_form_wins() {
         ),
         (
             Some("application/vnd.kubernetes.protobuf, application/json"),
-            Place::Read,
+            Place::List,
             Some(Form::Object),
         ),
         (
             Some("application/vnd.kubernetes.protobuf"),
-            Place::Read,
+            Place::List,
             None,
         ),
         (
             Some("application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"),
-            Place::Read,
-            Some(Form::Metadata),
+            Place::List,
+            Some(Form::MetadataList),
         ),
-        (Some("*/*"), Place::Read, Some(Form::Object)),
+        (Some("*/*"), Place::List, Some(Form::Object)),
     ] {
         assert_eq!(form(header, place), expected, "{header:?}");
     }

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::call::{Answer, Call};
 use super::negotiate::Form;
+use super::options::{self, Follow, ListOptions};
 use super::{Body, objects, respond};
 use crate::db::{Bookmarks, From, Watch, WatchEvent, WatchOptions};
 use crate::error::StatusError;
@@ -26,38 +27,45 @@ use crate::table;
 const PIECE: usize = 64 * 1024;
 /// Without `timeoutSeconds` a watch ends somewhere between once and twice this, as Kubernetes' do.
 const SECONDS_DEFAULT: u64 = 1800;
-const SECONDS_MAX: u64 = 24 * 3600;
+/// A version that is still to come is waited for this long.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Begins a watch.
 pub(super) fn answer(call: &Call, res: &Arc<Resource>, permit: OwnedSemaphorePermit) -> Answer {
+    let asked = options::list(&call.query, Follow::Yes)?;
     let mut selectors = objects::selectors(call, res)?;
     if !call.route.attributes.name.is_empty() {
         selectors.fields = FieldSelector::name(&call.route.attributes.name);
     }
-    let options = options(call)?;
+    let options = options(call, &asked)?;
     let framing = Framing {
         res: Arc::clone(res),
         form: call.accept.form,
+        version: call.accept.version,
         table: objects::table_options(call)?,
         first: First::Yes,
+        // Who asks for everything that exists and for no bookmarks is not told where it ends.
+        silent: asked.initial_events == Some(true) && options.bookmarks == Bookmarks::Off,
     };
-    let watch = match call
-        .server
-        .db
-        .watch(res, call.namespace(res), &selectors, options)
-    {
-        Ok(watch) => Ok(watch),
+    let from = match options.from {
+        From::Version(version) => version,
+        From::Now | From::InitialEvents => 0,
+    };
+    let early = from > call.server.db.resource_version();
+    let namespace = call.namespace(res);
+    let source = match call.server.db.watch(res, namespace, &selectors, options) {
+        Ok(watch) => Source::Watch(watch),
         // A version that is gone is told inside the stream, where every watch client looks for it.
-        Err(error) if error.code == 410 => Err(error),
+        Err(error) if error.code == 410 && early => Source::Early(Instant::now() + PATIENCE, error),
+        Err(error) if error.code == 410 => Source::Refused(error),
         Err(error) => return Err(error),
     };
+    let spread = rand::random::<u64>() % SECONDS_DEFAULT;
+    let default = Duration::from_secs(SECONDS_DEFAULT + spread);
     let running = Running {
-        watch: match watch {
-            Ok(watch) => Source::Watch(watch),
-            Err(error) => Source::Refused(error),
-        },
+        watch: source,
         framing,
-        until: Instant::now() + deadline(call)?,
+        until: Instant::now() + asked.timeout.unwrap_or(default),
         stop: call.server.stop.clone(),
         _permit: permit,
     };
@@ -67,59 +75,31 @@ pub(super) fn answer(call: &Call, res: &Arc<Resource>, permit: OwnedSemaphorePer
     Ok(respond::lines(Body::stream(pieces)))
 }
 
-/// A resource version as requests write it.
-pub(super) fn version(text: &str) -> Result<u64, StatusError> {
-    text.parse().map_err(|_error| {
-        StatusError::bad_request(format!(
-            "resourceVersion: Invalid value: {text:?}: must be a version that a list, watch or object gave"
-        ))
-    })
-}
-
-fn options(call: &Call) -> Result<WatchOptions, StatusError> {
-    let query = &call.query;
-    let bookmarks = if query.is_true("allowWatchBookmarks") {
+fn options(call: &Call, asked: &ListOptions) -> Result<WatchOptions, StatusError> {
+    let bookmarks = if call.query.is_true("allowWatchBookmarks") {
         Bookmarks::On
     } else {
         Bookmarks::Off
     };
-    let version = query.text("resourceVersion").map(version).transpose()?;
-    let from = if query.is_true("sendInitialEvents") {
-        if query.text("resourceVersionMatch") != Some("NotOlderThan") {
-            return Err(StatusError::new(
-                422,
-                "Invalid",
-                "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: sendInitialEvents \
-                 requires setting resourceVersionMatch to NotOlderThan",
-            ));
-        }
-        From::InitialEvents
-    } else {
-        match version {
-            None | Some(0) => From::Now,
-            Some(version) => From::Version(version),
-        }
+    let version = match asked.version.as_str() {
+        "" => None,
+        text => Some(options::version(text).map_err(options::no_version)?),
+    };
+    let from = match (asked.initial_events, version) {
+        (Some(true), _) => From::InitialEvents,
+        // Nothing of what exists, only what comes.
+        (Some(false), None | Some(0)) => From::Version(call.server.db.resource_version()),
+        (None, None | Some(0)) => From::Now,
+        (_, Some(version)) => From::Version(version),
     };
     Ok(WatchOptions { from, bookmarks })
-}
-
-fn deadline(call: &Call) -> Result<Duration, StatusError> {
-    let seconds = match call.query.text("timeoutSeconds") {
-        None => None,
-        Some(text) => Some(text.parse::<u64>().map_err(|_error| {
-            StatusError::bad_request(format!("timeoutSeconds: {text:?} is no number of seconds"))
-        })?),
-    };
-    let spread = rand::random::<u64>() % SECONDS_DEFAULT;
-    let seconds = seconds
-        .filter(|seconds| *seconds > 0)
-        .unwrap_or(SECONDS_DEFAULT + spread);
-    Ok(Duration::from_secs(seconds.min(SECONDS_MAX)))
 }
 
 enum Source {
     Watch(Watch),
     Refused(StatusError),
+    /// The same, once it is clear that the version does not come.
+    Early(Instant, StatusError),
     Ended,
 }
 
@@ -137,6 +117,17 @@ impl Running {
         let mut out = BytesMut::new();
         let watch = match &mut self.watch {
             Source::Ended => return None,
+            Source::Early(at, error) => {
+                tokio::select! {
+                    biased;
+                    () = self.stop.cancelled() => return None,
+                    () = tokio::time::sleep_until(self.until) => return None,
+                    () = tokio::time::sleep_until(*at) => {}
+                }
+                put_error(&mut out, error);
+                self.watch = Source::Ended;
+                return Some(out.freeze());
+            }
             Source::Refused(error) => {
                 put_error(&mut out, error);
                 self.watch = Source::Ended;
@@ -178,6 +169,8 @@ enum First {
 struct Framing {
     res: Arc<Resource>,
     form: Form,
+    version: &'static str,
+    silent: bool,
     table: table::Options,
     first: First,
 }
@@ -188,11 +181,12 @@ impl Framing {
             WatchEvent::Added(object) => self.put_object(out, "ADDED", object),
             WatchEvent::Modified(object) => self.put_object(out, "MODIFIED", object),
             WatchEvent::Deleted(object) => self.put_object(out, "DELETED", object),
+            WatchEvent::Bookmark { .. } if self.silent => {}
             WatchEvent::Bookmark {
                 resource_version,
                 initial_events_end,
             } => {
-                let mut metadata = json!({"resourceVersion": resource_version.to_string(), "creationTimestamp": null});
+                let mut metadata = json!({"resourceVersion": resource_version.to_string()});
                 if *initial_events_end {
                     metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
                 }
@@ -207,15 +201,16 @@ impl Framing {
     }
 
     fn bookmark(&self, metadata: Value) -> Value {
+        let version = format!("meta.k8s.io/{}", self.version);
         match self.form {
             Form::Object | Form::Discovery(_) => json!({
                 "kind": self.res.kind, "apiVersion": self.res.api_version(), "metadata": metadata,
             }),
-            Form::Metadata => json!({
-                "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata,
+            Form::Metadata | Form::MetadataList => json!({
+                "kind": "PartialObjectMetadata", "apiVersion": version, "metadata": metadata,
             }),
             Form::Table => json!({
-                "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata,
+                "kind": "Table", "apiVersion": version, "metadata": metadata,
                 "columnDefinitions": null, "rows": [],
             }),
         }
@@ -225,14 +220,14 @@ impl Framing {
         match self.form {
             Form::Object | Form::Discovery(_) => put_line(out, kind, object.bytes()),
             Form::Metadata => {
-                put_line(
-                    out,
-                    kind,
-                    objects::metadata_of(object).to_string().as_bytes(),
-                );
+                let value = objects::metadata_of(object, self.version);
+                put_line(out, kind, value.to_string().as_bytes());
             }
+            // One object is no list: nobody is told anything.
+            Form::MetadataList => {}
             Form::Table => {
                 let mut value = table::of_one(&self.res, object, self.table);
+                objects::table_version(&mut value, self.version);
                 if self.first == First::No {
                     value["columnDefinitions"] = Value::Null;
                 }

@@ -1,4 +1,6 @@
 //! Strategic merge: a merge patch that merges lists by their keys, with `$` directives.
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 use super::PatchProblem;
@@ -53,6 +55,7 @@ fn merge_into(value: &mut Value, patch: &Value, shape: &Shape) -> Result<(), Pat
         return Ok(());
     };
     retain_keys(map, changes)?;
+    let before = ordered_lists(map, changes);
     for (name, change) in changes {
         if let Some(field) = name.strip_prefix(DELETE_FROM) {
             delete_from(map, field, change)?;
@@ -66,10 +69,22 @@ fn merge_into(value: &mut Value, patch: &Value, shape: &Shape) -> Result<(), Pat
     }
     for (name, order) in changes {
         if let Some(field) = name.strip_prefix(ORDER) {
-            reorder(map, (field, order), shape.field(field));
+            let live = before.get(field).map_or(&[][..], Vec::as_slice);
+            reorder(map, (field, order), live, shape.field(field));
         }
     }
     Ok(())
+}
+
+/// The lists of an object that a patch says an order for, as they are before it.
+fn ordered_lists(
+    map: &Map<String, Value>,
+    changes: &Map<String, Value>,
+) -> BTreeMap<String, Vec<Value>> {
+    let fields = changes.keys().filter_map(|name| name.strip_prefix(ORDER));
+    fields
+        .filter_map(|field| Some((field.to_owned(), map.get(field)?.as_array()?.clone())))
+        .collect()
 }
 
 fn merge_field(
@@ -92,13 +107,14 @@ fn merge_field(
         }
         Listing::Set => {
             let entry = map.entry(name.to_owned()).or_insert(Value::Null);
-            let mut all = entry.as_array().cloned().unwrap_or_default();
+            let live = entry.as_array().cloned().unwrap_or_default();
+            let mut all = live.clone();
             for new in changes {
                 if !all.contains(new) {
                     all.push(new.clone());
                 }
             }
-            *entry = Value::Array(all);
+            *entry = Value::Array(in_order(all, changes, &live, None));
         }
         Listing::Atomic => {
             map.insert(name.to_owned(), change.clone());
@@ -109,7 +125,8 @@ fn merge_field(
 
 /// Merges the elements of a list by its first key.
 fn merge_list(value: &mut Value, changes: &[Value], shape: &Shape) -> Result<(), PatchProblem> {
-    let mut list = value.as_array().cloned().unwrap_or_default();
+    let live = value.as_array().cloned().unwrap_or_default();
+    let mut list = live.clone();
     let Some(key) = shape.merge_key() else {
         *value = Value::Array(changes.to_vec());
         return Ok(());
@@ -123,8 +140,9 @@ fn merge_list(value: &mut Value, changes: &[Value], shape: &Shape) -> Result<(),
             continue;
         }
         let Some(wanted) = change.get(key) else {
-            return Err(PatchProblem::Malformed(format!(
-                "map: {change} does not contain declared merge key: {key}"
+            return Err(PatchProblem::Unmergeable(format!(
+                "map: {} does not contain declared merge key: {key}",
+                as_go(change)
             )));
         };
         let at = list
@@ -140,8 +158,28 @@ fn merge_list(value: &mut Value, changes: &[Value], shape: &Shape) -> Result<(),
             }
         }
     }
-    *value = Value::Array(list);
+    *value = Value::Array(in_order(list, changes, &live, Some(key)));
     Ok(())
+}
+
+/// A value as Go prints it.
+fn as_go(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(list) => {
+            let items: Vec<String> = list.iter().map(as_go).collect();
+            format!("[{}]", items.join(" "))
+        }
+        Value::Object(map) => {
+            let pairs: Vec<String> = map
+                .iter()
+                .map(|(name, value)| format!("{name}:{}", as_go(value)))
+                .collect();
+            format!("map[{}]", pairs.join(" "))
+        }
+        other => other.to_string(),
+    }
 }
 
 fn delete_from(
@@ -177,25 +215,44 @@ fn retain_keys(
     Ok(())
 }
 
-/// Sorts a list as the patch says; elements that it does not name keep their place after the
-/// named one that they followed.
-fn reorder(map: &mut Map<String, Value>, (field, order): (&str, &Value), shape: &Shape) {
+/// Sorts a list as the patch says.
+fn reorder(
+    map: &mut Map<String, Value>,
+    (field, order): (&str, &Value),
+    live: &[Value],
+    shape: &Shape,
+) {
     let (Some(Value::Array(list)), Some(order)) = (map.get_mut(field), order.as_array()) else {
         return;
     };
-    let key = shape.merge_key();
-    let rank_of = |element: &Value| {
-        order.iter().position(|wanted| match key {
-            Some(key) => wanted.get(key).is_some() && wanted.get(key) == element.get(key),
-            None => wanted == element,
-        })
+    *list = in_order(std::mem::take(list), order, live, shape.merge_key());
+}
+
+/// The elements that the patch names in its order, and the others among them: before the first named one that
+/// followed them in the live list, and after everything else.
+fn in_order(all: Vec<Value>, order: &[Value], live: &[Value], key: Option<&str>) -> Vec<Value> {
+    let same = |one: &Value, other: &Value| match key {
+        Some(key) => one.get(key).is_some() && one.get(key) == other.get(key),
+        None => one == other,
     };
-    let mut rank = 0;
-    let mut ranked: Vec<(usize, usize, Value)> = Vec::with_capacity(list.len());
-    for (at, element) in list.drain(..).enumerate() {
-        rank = rank_of(&element).map_or(rank, |found| found + 1);
-        ranked.push((rank, at, element));
+    let rank = |list: &[Value], element: &Value| list.iter().position(|one| same(one, element));
+    let (mut named, mut others): (Vec<Value>, Vec<Value>) = all
+        .into_iter()
+        .partition(|element| rank(order, element).is_some());
+    named.sort_by_key(|element| rank(order, element));
+    // What the live list does not have stays where it is.
+    others.sort_by_key(|element| rank(live, element).unwrap_or(usize::MAX));
+    let mut sorted = Vec::with_capacity(named.len() + others.len());
+    let mut others = others.into_iter().peekable();
+    for named in named {
+        while let Some(other) = others.peek() {
+            match (rank(live, other), rank(live, &named)) {
+                (Some(left), Some(right)) if left < right => sorted.extend(others.next()),
+                _ => break,
+            }
+        }
+        sorted.push(named);
     }
-    ranked.sort_by_key(|(rank, at, _)| (*rank, *at));
-    list.extend(ranked.into_iter().map(|(_, _, element)| element));
+    sorted.extend(others);
+    sorted
 }

@@ -67,16 +67,15 @@ impl FieldSelector {
     /// Parses the text form of a `fieldSelector` query for one resource.
     pub fn parse(text: &str, res: &Resource) -> Result<Self, StatusError> {
         let mut terms = Vec::new();
-        for part in text
-            .split(',')
-            .map(str::trim)
-            .filter(|part| !part.is_empty())
-        {
+        let mut parts = split_terms(text);
+        parts.sort_unstable();
+        for part in parts.into_iter().filter(|part| !part.is_empty()) {
             let (path, value, equal) = split_term(part).ok_or_else(|| {
                 StatusError::bad_request(format!(
                     "invalid selector: '{text}'; can't understand '{part}'"
                 ))
             })?;
+            let value = unescaped(value)?;
             let known = path == "metadata.name"
                 || (path == "metadata.namespace" && res.is_namespaced())
                 || allowed(res).contains(&path)
@@ -86,7 +85,7 @@ impl FieldSelector {
             }
             terms.push(Term {
                 path: path.to_owned(),
-                value: value.to_owned(),
+                value,
                 equal,
             });
         }
@@ -134,16 +133,75 @@ impl FieldSelector {
     }
 }
 
+/// Splits at the commas that no backslash precedes.
+fn split_terms(text: &str) -> Vec<&str> {
+    let (mut parts, mut start, mut escaped) = (Vec::new(), 0, false);
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b',' => {
+                parts.push(&text[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(&text[start..]);
+    parts
+}
+
+/// Path, value and whether they shall be equal, at the first sign that says so.
 fn split_term(part: &str) -> Option<(&str, &str, bool)> {
+    let starts = |at: &usize| part[*at..].starts_with('=') || part[*at..].starts_with("!=");
+    let at = part.char_indices().map(|(at, _)| at).find(starts)?;
+    let (path, rest) = part.split_at(at);
     for (sign, equal) in [("!=", false), ("==", true), ("=", true)] {
-        if let Some((path, value)) = part.split_once(sign) {
-            return (!path.trim().is_empty()).then(|| (path.trim(), value.trim(), equal));
+        if let Some(value) = rest.strip_prefix(sign) {
+            return Some((path, value, equal));
         }
     }
     None
 }
 
+/// A value without its backslashes.
+fn unescaped(value: &str) -> Result<String, StatusError> {
+    let refuse = |why: String| Err(StatusError::bad_request(why));
+    let mut out = String::with_capacity(value.len());
+    let mut chars = value.chars();
+    while let Some(c) = chars.next() {
+        match (c, c == '\\') {
+            (_, true) => match chars.next() {
+                Some(next @ ('\\' | ',' | '=')) => out.push(next),
+                next => {
+                    let next = next.map(String::from).unwrap_or_default();
+                    return refuse(format!(
+                        "invalid field selector: invalid escape sequence: \\{next}"
+                    ));
+                }
+            },
+            (',' | '=', _) => {
+                return refuse(format!(
+                    "invalid field selector: unescaped character in value: {c}"
+                ));
+            }
+            _ => out.push(c),
+        }
+    }
+    Ok(out)
+}
+
 fn unknown(path: &str, res: &Resource) -> StatusError {
+    if (res.group.as_str(), res.plural.as_str()) == ("batch", "jobs") {
+        return StatusError::bad_request(format!("field label {path:?} not supported for Job"));
+    }
+    let is_replica_set = res.group == "apps" && res.plural == "replicasets";
+    if is_replica_set && !res.custom {
+        return StatusError::bad_request(format!(
+            "{path:?} is not a known field selector: only \"metadata.name\", \
+             \"metadata.namespace\""
+        ));
+    }
     if allowed(res).is_empty() && !res.custom {
         return StatusError::bad_request(format!(
             "{path:?} is not a known field selector: only \"metadata.name\", \

@@ -1,6 +1,7 @@
 //! Label selectors: `a=b,c!=d,e in (f,g),h notin (i),j,!k,l>1`, and the object form of the same.
 use serde_json::Value;
 
+use super::grammar;
 use crate::error::StatusError;
 
 /// All requirements must hold; none selects everything.
@@ -9,14 +10,15 @@ pub struct LabelSelector {
     requirements: Vec<Requirement>,
 }
 
+/// What one label must be like.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Requirement {
-    key: String,
-    test: Test,
+pub(super) struct Requirement {
+    pub(super) key: String,
+    pub(super) test: Test,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Test {
+pub(super) enum Test {
     In(Vec<String>),
     NotIn(Vec<String>),
     Exists,
@@ -46,13 +48,7 @@ impl Test {
 impl LabelSelector {
     /// Parses the text form of a `labelSelector` query.
     pub fn parse(text: &str) -> Result<Self, StatusError> {
-        let mut requirements = Vec::new();
-        for part in split(text) {
-            let requirement = requirement(part.trim()).map_err(|why| {
-                StatusError::bad_request(format!("unable to parse requirement: {why}"))
-            })?;
-            requirements.push(requirement);
-        }
+        let requirements = grammar::parse(text).map_err(StatusError::bad_request)?;
         Ok(Self { requirements })
     }
 
@@ -146,122 +142,6 @@ impl Requirement {
             Test::Never => "!*".to_owned(),
         }
     }
-}
-
-/// Splits at the commas that are outside parentheses.
-fn split(text: &str) -> Vec<&str> {
-    let (mut parts, mut start, mut inside) = (Vec::new(), 0, false);
-    for (at, byte) in text.bytes().enumerate() {
-        match byte {
-            b'(' => inside = true,
-            b')' => inside = false,
-            b',' if !inside => {
-                parts.push(&text[start..at]);
-                start = at + 1;
-            }
-            _ => {}
-        }
-    }
-    if !text[start..].trim().is_empty() || !parts.is_empty() {
-        parts.push(&text[start..]);
-    }
-    parts
-}
-
-fn requirement(text: &str) -> Result<Requirement, String> {
-    if let Some(key) = text.strip_prefix('!') {
-        return Ok(Requirement {
-            key: label_key(key)?,
-            test: Test::Missing,
-        });
-    }
-    for (sign, negative) in [("!=", true), ("==", false), ("=", false)] {
-        let Some((key, value)) = text.split_once(sign) else {
-            continue;
-        };
-        let values = vec![label_value(value)?];
-        let test = if negative {
-            Test::NotIn(values)
-        } else {
-            Test::In(values)
-        };
-        return Ok(Requirement {
-            key: label_key(key)?,
-            test,
-        });
-    }
-    if let Some((key, bound)) = text.split_once('>') {
-        return Ok(Requirement {
-            key: label_key(key)?,
-            test: Test::Above(number(bound)?),
-        });
-    }
-    if let Some((key, bound)) = text.split_once('<') {
-        return Ok(Requirement {
-            key: label_key(key)?,
-            test: Test::Below(number(bound)?),
-        });
-    }
-    let Some((head, rest)) = text.split_once('(') else {
-        return Ok(Requirement {
-            key: label_key(text)?,
-            test: Test::Exists,
-        });
-    };
-    let list = rest
-        .trim_end()
-        .strip_suffix(')')
-        .ok_or_else(|| format!("found '{rest}', expected: ',' or ')'"))?;
-    let values = list
-        .split(',')
-        .map(label_value)
-        .collect::<Result<Vec<_>, _>>()?;
-    let mut words = head.split_whitespace();
-    let (Some(key), Some(operator), None) = (words.next(), words.next(), words.next()) else {
-        return Err(format!(
-            "found '{head}', expected: in, notin, =, ==, !=, gt, lt"
-        ));
-    };
-    let test = match operator {
-        "in" => Test::In(values),
-        "notin" => Test::NotIn(values),
-        other => {
-            return Err(format!(
-                "found '{other}', expected: in, notin, =, ==, !=, gt, lt"
-            ));
-        }
-    };
-    Ok(Requirement {
-        key: label_key(key)?,
-        test,
-    })
-}
-
-fn number(text: &str) -> Result<i64, String> {
-    text.trim().parse().map_err(|error| {
-        format!("values[0]: Invalid value: {:?}: for 'Gt', 'Lt' operators, the value must be an integer ({error})", text.trim())
-    })
-}
-
-fn label_key(text: &str) -> Result<String, String> {
-    let key = text.trim();
-    if is_label_key(key) {
-        return Ok(key.to_owned());
-    }
-    if key.is_empty() {
-        return Err("found '', expected: !, identifier, or 'end of string'".to_owned());
-    }
-    Err(format!("<nil>: Invalid value: {key:?}: {QUALIFIED_NAME}"))
-}
-
-fn label_value(text: &str) -> Result<String, String> {
-    let value = text.trim();
-    if is_label_value(value) {
-        return Ok(value.to_owned());
-    }
-    Err(format!(
-        "values[0][]: Invalid value: {value:?}: {LABEL_VALUE}"
-    ))
 }
 
 /// Kubernetes' sentence about keys of labels and annotations.

@@ -88,13 +88,14 @@ impl Store {
             Subresource::Scale => scale::view_value(target.res, &before),
             _ => before.clone(),
         };
-        let mut patched = patch::patched(target.res, shown, &patch)
-            .map_err(|problem| problem.into_status(target.res, target.name))?;
+        let mut patched =
+            patch::patched(target.res, shown, &patch).map_err(patch::PatchProblem::into_status)?;
         let after = match target.sub {
             Subresource::Scale => scale::put(target.res, &before, &patched)?,
             _ => {
                 self.check_identity(target.res, target.namespace, &mut patched)?;
                 check_name(target, &mut patched)?;
+                check_uid(target, &before, &patched)?;
                 let how = (options.validation, &options.warnings);
                 crd::decode_patched(target.res, &mut patched, how)?;
                 patched
@@ -122,6 +123,9 @@ impl Store {
     ) -> Result<Written, StatusError> {
         if target.sub != Subresource::Scale {
             self.check_identity(target.res, target.namespace, &mut config)?;
+            if text(&config["metadata"], "name").is_empty() {
+                child(&mut config, "metadata").insert("name".to_owned(), target.name.into());
+            }
             check_name(target, &mut config)?;
             typed::check(target.res, &config)?;
         }
@@ -276,13 +280,25 @@ impl Store {
     }
 }
 
+/// A patch may leave the uid out, but not change it.
+fn check_uid(target: Target<'_>, before: &Value, after: &Value) -> Result<(), StatusError> {
+    let uid = &after["metadata"]["uid"];
+    if uid.as_str().is_none_or(str::is_empty) || *uid == before["metadata"]["uid"] {
+        return Ok(());
+    }
+    let cause = Cause::invalid("metadata.uid", uid, "field is immutable");
+    Err(StatusError::invalid(target.res, target.name, &[cause]))
+}
+
 /// The name in the object must be the one in the URL.
 fn check_name(target: Target<'_>, object: &mut Value) -> Result<(), StatusError> {
     let meta = child(object, "metadata");
     let inside = meta.get("name").and_then(Value::as_str).unwrap_or_default();
     if inside.is_empty() {
-        meta.insert("name".to_owned(), target.name.into());
-        return Ok(());
+        return Err(StatusError::bad_request(format!(
+            "the name of the object ({} based on URL) was undeterminable: name must be provided",
+            target.name
+        )));
     }
     if inside == target.name {
         return Ok(());

@@ -1,0 +1,176 @@
+//! JSON Patch as Kubernetes carries it out: a missing member is null, and so may be replaced, copied and tested.
+use serde_json::{Map, Value};
+
+use super::{COPIED_BYTES_MAX, OPERATIONS_MAX, PatchProblem};
+
+/// The value that the operations make of another, one after the other.
+pub(super) fn patched(mut value: Value, patch: &Value) -> Result<Value, PatchProblem> {
+    let operations = match patch {
+        Value::Null => return Ok(value),
+        Value::Array(operations) => operations,
+        other => return Err(malformed(other, "Go value of type []handlers.jsonPatchOp")),
+    };
+    for operation in operations {
+        check(operation)?;
+    }
+    if operations.len() > OPERATIONS_MAX {
+        return Err(PatchProblem::TooLarge(operations.len()));
+    }
+    // Copies of copies double: what all of them add is bounded.
+    let mut copied = 0;
+    for operation in operations {
+        step(&mut value, operation, &mut copied).ok_or(PatchProblem::DoesNotFit)?;
+    }
+    Ok(value)
+}
+
+fn malformed(value: &Value, wanted: &str) -> PatchProblem {
+    let found = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    PatchProblem::Malformed(format!(
+        "error decoding patch: json: cannot unmarshal {found} into {wanted}"
+    ))
+}
+
+fn check(operation: &Value) -> Result<(), PatchProblem> {
+    let Some(fields) = operation.as_object() else {
+        return Err(malformed(
+            operation,
+            "Go value of type handlers.jsonPatchOp",
+        ));
+    };
+    for name in ["op", "path", "from"] {
+        let wrong = fields
+            .get(name)
+            .filter(|found| !found.is_null() && !found.is_string());
+        if let Some(wrong) = wrong {
+            let wanted = format!("Go struct field jsonPatchOp.{name} of type string");
+            return Err(malformed(wrong, &wanted));
+        }
+    }
+    Ok(())
+}
+
+/// Carries out one operation; none if it does not fit.
+fn step(document: &mut Value, operation: &Value, copied: &mut usize) -> Option<()> {
+    let path = operation["path"].as_str();
+    let value = || operation.get("value").cloned().unwrap_or(Value::Null);
+    match operation["op"].as_str()? {
+        "add" => add(document, path?, value()),
+        "remove" => remove(document, path?).map(drop),
+        "replace" if path? == "" => {
+            let value = value();
+            (value.is_object() || value.is_array()).then(|| *document = value)
+        }
+        "replace" => replace(document, path?, value()),
+        "move" => {
+            let from = operation["from"].as_str()?;
+            let moved = remove(document, from)?;
+            add(document, path?, moved)
+        }
+        "copy" => {
+            let found = get(document, operation["from"].as_str()?)?;
+            *copied += found.to_string().len();
+            if *copied > COPIED_BYTES_MAX {
+                return None;
+            }
+            add(document, path?, found)
+        }
+        "test" => {
+            let found = if path? == "" {
+                document.clone()
+            } else {
+                get(document, path?)?
+            };
+            (found == value()).then_some(())
+        }
+        _ => None,
+    }
+}
+
+/// The container of what a path names, and the last part of the path.
+fn parent<'a>(document: &'a mut Value, path: &str) -> Option<(&'a mut Value, String)> {
+    let parts: Vec<String> = path
+        .split('/')
+        .skip(1)
+        .map(|part| part.replace("~1", "/").replace("~0", "~"))
+        .collect();
+    let (key, before) = parts.split_last()?;
+    let mut here = document;
+    for part in before {
+        here = match here {
+            Value::Object(map) => map.get_mut(part)?,
+            Value::Array(list) => {
+                let at = index(part, list.len())?;
+                list.get_mut(at)?
+            }
+            _ => return None,
+        };
+    }
+    (here.is_object() || here.is_array()).then(|| (here, key.clone()))
+}
+
+/// A place in a list; less than nothing counts from its end.
+fn index(text: &str, length: usize) -> Option<usize> {
+    let at: i64 = text.parse().ok()?;
+    let length = i64::try_from(length).ok()?;
+    usize::try_from(if at < 0 { at + length } else { at }).ok()
+}
+
+fn get(document: &mut Value, path: &str) -> Option<Value> {
+    let (holder, key) = parent(document, path)?;
+    match holder {
+        Value::Object(map) => Some(map.get(&key).cloned().unwrap_or(Value::Null)),
+        Value::Array(list) => list.get(index(&key, list.len())?).cloned(),
+        _ => None,
+    }
+}
+
+fn add(document: &mut Value, path: &str, value: Value) -> Option<()> {
+    let (holder, key) = parent(document, path)?;
+    match holder {
+        Value::Object(map) => put(map, key, value),
+        Value::Array(list) if key == "-" => list.push(value),
+        Value::Array(list) => {
+            let at = index(&key, list.len() + 1).filter(|at| *at <= list.len())?;
+            list.insert(at, value);
+        }
+        _ => return None,
+    }
+    Some(())
+}
+
+fn put(map: &mut Map<String, Value>, key: String, value: Value) {
+    map.insert(key, value);
+}
+
+fn replace(document: &mut Value, path: &str, value: Value) -> Option<()> {
+    let (holder, key) = parent(document, path)?;
+    match holder {
+        Value::Object(map) => put(map, key, value),
+        Value::Array(list) => {
+            let at = index(&key, list.len())?;
+            *list.get_mut(at)? = value;
+        }
+        _ => return None,
+    }
+    Some(())
+}
+
+fn remove(document: &mut Value, path: &str) -> Option<Value> {
+    let (holder, key) = parent(document, path)?;
+    match holder {
+        Value::Object(map) => map.remove(&key),
+        Value::Array(list) => {
+            let at = index(&key, list.len()).filter(|at| *at < list.len())?;
+            Some(list.remove(at))
+        }
+        _ => None,
+    }
+}
