@@ -4,6 +4,7 @@
 //! [`eval`] runs it and counts every step, so that no rule runs for long, [`library`] are the functions,
 //! [`rule`] ties rules to schemas.
 mod check;
+pub(crate) mod cost;
 mod decl;
 mod eval;
 mod lexer;

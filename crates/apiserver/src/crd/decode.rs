@@ -71,6 +71,11 @@ fn walk(schema: Option<&Schema>, value: &mut Value, at: &str, unknown: &mut Vec<
     }
 }
 
+/// The same for a part of an object.
+pub(crate) fn prune_part(schema: &Schema, value: &mut Value) {
+    walk(Some(schema), value, "", &mut Vec::new());
+}
+
 /// Takes out nulls where they may not be and no default replaces them.
 pub(crate) fn drop_nulls(schema: &Schema, value: &mut Value) {
     match value {

@@ -10,6 +10,14 @@ use super::{OfCrd, PrinterColumn, Resource, ScalePaths, Scope, Served, StorageKe
 
 /// Every served version of a CRD, as resources. Fields that are missing leave it out.
 pub fn resources_of(crd: &Value) -> Vec<Resource> {
+    let conditions = crd["status"]["conditions"].as_array();
+    let established = conditions.into_iter().flatten();
+    if !established
+        .into_iter()
+        .any(|one| one["type"] == "Established" && one["status"] == "True")
+    {
+        return Vec::new();
+    }
     let spec = &crd["spec"];
     let versions = spec["versions"].as_array().map_or(&[][..], Vec::as_slice);
     let storage_version = versions
@@ -64,7 +72,7 @@ pub fn resources_of(crd: &Value) -> Vec<Resource> {
                 since: version_of(crd),
                 selectable: selectable(&version["selectableFields"]),
             };
-            one_version(&base, version, of_crd)
+            one_version(&base, (version, versions), of_crd)
         })
         .collect()
 }
@@ -97,7 +105,11 @@ fn selectable(value: &Value) -> Vec<String> {
         .collect()
 }
 
-fn one_version(base: &Resource, version: &Value, of_crd: OfCrd) -> Option<Resource> {
+fn one_version(
+    base: &Resource,
+    (version, versions): (&Value, &[Value]),
+    of_crd: OfCrd,
+) -> Option<Resource> {
     let name = text(&version["name"])?;
     let schema = version["schema"]
         .get("openAPIV3Schema")
@@ -105,7 +117,7 @@ fn one_version(base: &Resource, version: &Value, of_crd: OfCrd) -> Option<Resour
         .map(Arc::new);
     let deprecation = (version["deprecated"] == true).then(|| {
         text(&version["deprecationWarning"])
-            .unwrap_or_else(|| format!("{}/{name} {} is deprecated", base.group, base.kind))
+            .unwrap_or_else(|| default_warning(base, &name, versions))
     });
     Some(Resource {
         version: name,
@@ -116,6 +128,47 @@ fn one_version(base: &Resource, version: &Value, of_crd: OfCrd) -> Option<Resour
         deprecation,
         ..base.clone()
     })
+}
+
+/// What is said of a deprecated version: use the newest that is newer and is not.
+fn default_warning(base: &Resource, name: &str, versions: &[Value]) -> String {
+    let better = versions
+        .iter()
+        .filter(|other| other["served"] == true && other["deprecated"] != true)
+        .filter_map(|other| other["name"].as_str())
+        .filter(|other| priority(other) > priority(name))
+        .max_by_key(|other| priority(other));
+    let said = format!("{}/{name} {} is deprecated", base.group, base.kind);
+    match better {
+        Some(better) => format!("{said}; use {}/{better} {}", base.group, base.kind),
+        None => said,
+    }
+}
+
+/// The order of versions: `v2` before `v1` before `v1beta2` before `v1alpha1` before anything else.
+fn priority(version: &str) -> (u8, u64, u64, std::cmp::Reverse<String>) {
+    let number = |text: &str| text.parse::<u64>().ok();
+    let parsed = version.strip_prefix('v').and_then(|rest| {
+        let end = rest
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(rest.len());
+        let (major, stage) = rest.split_at(end);
+        let (rank, minor) = match stage {
+            "" => (3, 0),
+            stage => match (stage.strip_prefix("beta"), stage.strip_prefix("alpha")) {
+                (Some(minor), _) => (2, number(minor)?),
+                (_, Some(minor)) => (1, number(minor)?),
+                _ => return None,
+            },
+        };
+        Some((
+            rank,
+            number(major)?,
+            minor,
+            std::cmp::Reverse(String::new()),
+        ))
+    });
+    parsed.unwrap_or_else(|| (0, 0, 0, std::cmp::Reverse(version.to_owned())))
 }
 
 fn subresources(value: &Value) -> Subresources {

@@ -4,7 +4,7 @@
 //! look at them) and checks. Custom resources pass as they are.
 pub(super) mod addresses;
 mod core;
-mod crd;
+pub(super) mod crd;
 mod endpoints;
 pub(super) mod pod;
 mod rbac;

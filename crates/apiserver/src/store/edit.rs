@@ -274,7 +274,9 @@ impl Store {
         let stored = if ends_with_this(&after) {
             self.take(&res.storage, old, &mut after)?
         } else {
-            self.put(&res.storage, Some(old), &mut after)?
+            let stored = self.put(&res.storage, Some(old), &mut after)?;
+            self.accept_names(moment, res, &stored)?;
+            stored
         };
         Ok((convert::shown(res, stored)?, Outcome::Updated))
     }

@@ -73,7 +73,29 @@ impl Store {
         if options.dry_run == DryRun::All {
             return Object::new(&object).map(Arc::new);
         }
-        self.put(&res.storage, None, &mut object)
+        let stored = self.put(&res.storage, None, &mut object)?;
+        self.accept_names(moment, res, &stored)?;
+        Ok(stored)
+    }
+
+    /// Accepts the names of a CRD that has been written: a write of its own, after which it is served.
+    pub(super) fn accept_names(
+        &mut self,
+        moment: &Moment<'_>,
+        res: &Arc<Resource>,
+        stored: &Arc<Object>,
+    ) -> Result<(), StatusError> {
+        if res.kind != "CustomResourceDefinition" || res.custom || stored.is_terminating() {
+            return Ok(());
+        }
+        let Some(mut after) = admit::crd::accepted(self, moment, stored) else {
+            return Ok(());
+        };
+        let options = WriteOptions::by("kube-apiserver");
+        let by = managed::Writer::new(res, &options, moment.now).sub(Subresource::Status);
+        managed::record(&by, &stored.value(), &mut after);
+        self.put(&res.storage, Some(Arc::clone(stored)), &mut after)?;
+        Ok(())
     }
 
     /// Refuses an object that claims to be something else than its URL says.

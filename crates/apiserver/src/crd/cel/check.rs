@@ -3,8 +3,9 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use super::decl::Ty;
-use super::library::SIGNATURES;
+use super::library::{SIGNATURES, time};
 use super::parse::{Bind, BindKind, Constant, Expr, Fold, FoldKind, Node, Optional, Problem};
+use crate::crd::pattern;
 
 /// One way to call a function.
 struct Signature {
@@ -159,7 +160,7 @@ impl Checker {
                 }
                 Ty::Map(Box::new(self.same(&keys)), Box::new(self.same(&values)))
             }
-            Expr::Fold(fold) => self.fold(fold),
+            Expr::Fold(fold) => self.fold(node.at, fold),
             Expr::Bind(bind) => self.bind(bind),
         }
     }
@@ -220,6 +221,7 @@ impl Checker {
     }
 
     fn apply(&mut self, at: usize, name: &str, target: Option<&Node>, args: &[Node]) -> Ty {
+        self.constants(name, target, args);
         let types: Vec<Ty> = target
             .into_iter()
             .chain(args)
@@ -255,7 +257,7 @@ impl Checker {
         )
     }
 
-    fn fold(&mut self, fold: &Fold) -> Ty {
+    fn fold(&mut self, at: usize, fold: &Fold) -> Ty {
         let range = self.node(&fold.range);
         let (key, value) = match &range {
             Ty::List(element) => (Ty::Int, (**element).clone()),
@@ -286,15 +288,19 @@ impl Checker {
         }
         let element = self.scope.last().map_or(Ty::Dyn, |(_, ty)| ty.clone());
         if let Some(filter) = &fold.filter {
-            self.boolean(filter, "_&&_");
+            self.boolean(filter);
         }
         let ty = match fold.kind {
-            FoldKind::All => self.boolean(&fold.body, "_&&_"),
-            FoldKind::Exists => self.boolean(&fold.body, "_||_"),
-            FoldKind::ExistsOne => self.boolean(&fold.body, "_?_:_"),
+            FoldKind::All => self.boolean(&fold.body),
+            FoldKind::Exists => self.boolean(&fold.body),
+            FoldKind::ExistsOne => {
+                self.choice(at, &fold.body, &Ty::Int);
+                Ty::Bool
+            }
             FoldKind::Filter => {
-                self.boolean(&fold.body, "_?_:_");
-                Ty::List(Box::new(element))
+                let list = Ty::List(Box::new(element));
+                self.choice(at, &fold.body, &list);
+                list
             }
             FoldKind::Map => Ty::List(Box::new(self.node(&fold.body))),
             FoldKind::TransformMap => Ty::Map(Box::new(key), Box::new(self.node(&fold.body))),
@@ -303,14 +309,41 @@ impl Checker {
         ty
     }
 
-    fn boolean(&mut self, node: &Node, operator: &str) -> Ty {
+    fn boolean(&mut self, node: &Node) -> Ty {
         let ty = self.node(node);
         if !fits(&Ty::Bool, &ty) {
-            let text =
-                format!("found no matching overload for '{operator}' applied to '(bool, {ty})'");
-            self.problem(node.at, text);
+            self.problem(node.at, format!("expected type 'bool' but found '{ty}'"));
         }
         Ty::Bool
+    }
+
+    /// What chooses between what is so far and what comes.
+    fn choice(&mut self, at: usize, node: &Node, so_far: &Ty) {
+        let ty = self.node(node);
+        if !fits(&Ty::Bool, &ty) {
+            let text = format!(
+                "found no matching overload for '_?_:_' applied to '({ty}, {so_far}, {so_far})'"
+            );
+            self.problem(at, text);
+        }
+    }
+
+    /// Constants that could never be what their function takes.
+    fn constants(&mut self, name: &str, target: Option<&Node>, args: &[Node]) {
+        let (arg, fits): (Option<&Node>, fn(&str) -> bool) = match (name, target, args) {
+            ("matches", Some(_), [pattern]) | ("matches", None, [_, pattern]) => {
+                (Some(pattern), |text| pattern::compile(text).is_ok())
+            }
+            ("duration", None, [text]) => (Some(text), |text| time::duration(text).is_some()),
+            ("timestamp", None, [text]) => (Some(text), |text| time::timestamp(text).is_some()),
+            _ => (None, |_| true),
+        };
+        if let Some(arg) = arg
+            && let Expr::Constant(Constant::Text(text)) = &arg.expr
+            && !fits(text)
+        {
+            self.problem(arg.at, format!("invalid {name} argument"));
+        }
     }
 
     fn bind(&mut self, bind: &Bind) -> Ty {

@@ -35,20 +35,34 @@ pub(super) struct Word {
     pub(super) source: String,
 }
 
+/// Problems beyond these are not told.
+const PROBLEMS_MAX: usize = 30;
+
 const SIGNS: [&str; 29] = [
     "&&", "||", "==", "!=", "<=", ">=", "[?", "{?", ".?", "<", ">", "(", ")", "[", "]", "{", "}",
     ".", ",", "-", "!", "?", ":", "+", "*", "/", "%", "=", "&",
 ];
 
 /// Splits an expression into words; the last is always the end.
-pub(super) fn words(source: &str) -> Result<Vec<Word>, Problem> {
+/// What is no word is left out, and told.
+pub(super) fn words(source: &str) -> (Vec<Word>, Vec<Problem>) {
     let chars: Vec<char> = source.chars().collect();
     let mut lexer = Lexer { chars, at: 0 };
     let mut words = Vec::new();
+    let mut problems = Vec::new();
     loop {
         lexer.skip_space();
         let at = lexer.at;
-        let token = lexer.token()?;
+        let token = match lexer.token() {
+            Ok(token) => token,
+            Err(problem) => {
+                if problems.len() < PROBLEMS_MAX {
+                    problems.push(problem);
+                }
+                lexer.at = lexer.at.max(at + 1);
+                continue;
+            }
+        };
         let source: String = lexer
             .chars
             .get(at..lexer.at)
@@ -58,7 +72,7 @@ pub(super) fn words(source: &str) -> Result<Vec<Word>, Problem> {
         let is_end = token == Token::End;
         words.push(Word { token, at, source });
         if is_end {
-            return Ok(words);
+            return (words, problems);
         }
     }
 }
@@ -127,10 +141,18 @@ impl Lexer {
                 self.at += sign.len();
                 Ok(Token::Sign(sign))
             }
-            _ => Err(Problem::new(
-                self.at,
-                format!("Syntax error: token recognition error at: '{c}'"),
-            )),
+            _ => {
+                // A sign that only begins one takes what follows it along.
+                let at = self.at;
+                let half = matches!(c, '=' | '&' | '|');
+                self.at += if half { 2 } else { 1 };
+                let end = self.at.min(self.chars.len());
+                let text: String = self.chars[at..end].iter().collect();
+                Err(Problem::new(
+                    at,
+                    format!("Syntax error: token recognition error at: '{text}'"),
+                ))
+            }
         }
     }
 

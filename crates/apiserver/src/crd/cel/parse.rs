@@ -198,22 +198,26 @@ const RESERVED: [&str; 17] = [
 ];
 
 /// Reads an expression.
-pub(super) fn parse(source: &str) -> Result<Node, Problem> {
+pub(super) fn parse(source: &str) -> Result<Node, Vec<Problem>> {
     if source.chars().count() > LENGTH_MAX {
-        return Err(Problem::new(
+        return Err(vec![Problem::new(
             0,
             "expression code point size exceeds limit: size: , limit 100000",
-        ));
+        )]);
     }
+    let (words, mut problems) = words(source);
     let mut parser = Parser {
-        words: words(source)?,
+        words,
         next: 0,
         depth: 0,
     };
-    let node = parser.expr()?;
-    match parser.peek() {
-        Token::End => Ok(node),
-        _ => Err(parser.unexpected("<EOF>")),
+    match parser.whole() {
+        Ok(node) if problems.is_empty() => Ok(node),
+        Ok(_) => Err(problems),
+        Err(problem) => {
+            problems.push(problem);
+            Err(problems)
+        }
     }
 }
 
@@ -226,6 +230,14 @@ struct Parser {
 type Parsed = Result<Node, Problem>;
 
 impl Parser {
+    fn whole(&mut self) -> Parsed {
+        let node = self.expr()?;
+        match self.peek() {
+            Token::End => Ok(node),
+            _ => Err(self.unexpected("<EOF>")),
+        }
+    }
+
     fn word(&self) -> &Word {
         let last = self.words.len() - 1;
         &self.words[self.next.min(last)]
@@ -419,7 +431,15 @@ impl Parser {
                 self.next += 1;
                 Ok(name)
             }
-            _ => Err(self.unexpected("IDENTIFIER")),
+            Token::End => Err(self.unexpected("IDENTIFIER")),
+            _ => {
+                let word = self.word();
+                let text = format!(
+                    "Syntax error: no viable alternative at input '.{}'",
+                    word.source
+                );
+                Err(Problem::new(word.at, text))
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 use super::check::check;
 use super::decl::{Root, Ty};
 use super::eval::{Failure, Run};
-use super::parse::{Node, parse};
+use super::parse::{Node, Problem, parse};
 use super::value::Val;
 use crate::crd::check::field_path;
 use crate::crd::list_type::Old;
@@ -40,7 +40,7 @@ pub(crate) struct Rule {
 /// What compiling a rule finds.
 #[derive(Debug)]
 pub(crate) struct Compiled {
-    program: Arc<Node>,
+    pub(super) program: Arc<Node>,
     pub(crate) uses_old_self: bool,
 }
 
@@ -80,18 +80,21 @@ pub(crate) fn compile(
             "messageExpression must evaluate to a string",
         ),
     };
-    let node = parse(text).map_err(|problem| format!("{failed}: {}", problem.shown(text)))?;
+    let shown = |problems: Vec<Problem>| {
+        let texts: Vec<String> = problems.iter().map(|problem| problem.shown(text)).collect();
+        format!("{failed}: {}", texts.join("\n"))
+    };
+    let node = parse(text).map_err(shown)?;
     let old = if optional {
         Ty::Optional(Box::new(of.0.clone()))
     } else {
         of.0.clone()
     };
-    let checked =
-        check(&node, &[("self", of.0.clone()), ("oldSelf", old)]).map_err(|mut problems| {
-            problems.sort_by_key(|problem| problem.at);
-            let texts: Vec<String> = problems.iter().map(|problem| problem.shown(text)).collect();
-            format!("{failed}: {}", texts.join("\n"))
-        })?;
+    let checked = check(&node, &[("self", of.0.clone()), ("oldSelf", old)]);
+    let checked = checked.map_err(|mut problems| {
+        problems.sort_by_key(|problem| problem.at);
+        shown(problems)
+    })?;
     let wanted = match gives {
         Gives::Bool => Ty::Bool,
         Gives::Text => Ty::Text,

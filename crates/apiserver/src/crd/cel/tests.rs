@@ -23,7 +23,7 @@ fn value() -> Json {
 
 fn run(text: &str) -> Result<Val, String> {
     let ty = Ty::of_schema(&schema(), Root::No).unwrap();
-    let node = parse(text).map_err(|problem| problem.text)?;
+    let node = parse(text).map_err(|problems| problems[0].text.clone())?;
     check(&node, &[("self", ty.clone())]).map_err(|problems| problems[0].text.clone())?;
     let this = Val::of_json(&value(), &ty, &mut 0);
     let mut run = Run::new(vec![("self".to_owned(), this)], 100_000);

@@ -144,6 +144,10 @@ async fn a_crd_serves_its_resources_at_once_in_all_versions() {
         .create("customresourcedefinitions", link_crd())
         .await
         .unwrap();
+    assert_eq!(crd["status"]["conditions"], json!(null), "as it was sent");
+    let crd = world
+        .get("customresourcedefinitions", "links.example.com")
+        .unwrap();
     assert_eq!(crd["status"]["conditions"][1]["type"], "Established");
     let registry = world.db.registry();
     let old = registry.find("example.com", "v1alpha1", "links").unwrap();
@@ -192,9 +196,12 @@ async fn a_crd_serves_its_resources_at_once_in_all_versions() {
 #[tokio::test]
 async fn objects_outlive_a_change_of_the_storage_version() {
     let world = World::new().await;
-    let mut crd = world
+    world
         .create("customresourcedefinitions", link_crd())
         .await
+        .unwrap();
+    let mut crd = world
+        .get("customresourcedefinitions", "links.example.com")
         .unwrap();
     world
         .create(
