@@ -92,6 +92,11 @@ impl Db {
         }
     }
 
+    /// Why writes are refused; none if the last one that was tried is on disk.
+    pub fn trouble(&self) -> Option<String> {
+        self.shared.trouble.lock().clone()
+    }
+
     /// Stores a new object.
     pub async fn create(
         &self,

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -20,6 +21,8 @@ use crate::store::{Change, Removed};
 pub(crate) const FILE: &str = "store.redb";
 /// What redb may hold in memory; reads come from the snapshot, so little is enough.
 const CACHE_BYTES: usize = 4 * 1024 * 1024;
+/// After what time a file that could not be written is tried again.
+const REOPEN_AFTER: Duration = Duration::from_secs(1);
 /// The layout of the tables; another one is refused.
 const LAYOUT: u64 = 1;
 
@@ -32,10 +35,15 @@ const FACTS: TableDefinition<'_, &str, u64> = TableDefinition::new("facts");
 /// The file of a store.
 #[derive(Debug)]
 pub(crate) struct Log {
-    database: Database,
+    /// None after a commit that failed, until the file could be opened again.
+    database: Option<Database>,
     path: PathBuf,
     events_max: u64,
     events: u64,
+    /// The version of the newest commit.
+    version: u64,
+    /// When the file was last found to be of no use.
+    failed: Option<Instant>,
 }
 
 /// What a file held when it was opened.
@@ -55,108 +63,146 @@ impl Log {
         std::fs::create_dir_all(dir)
             .with_context(|| format!("cannot create the data directory {}", dir.display()))?;
         let path = dir.join(FILE);
-        let database = Database::builder()
-            .set_cache_size(CACHE_BYTES)
-            .create(&path)
-            .map_err(|error| explain(&path, error))?;
-        let mut log = Self {
-            database,
-            path,
+        let database = open_file(&path)?;
+        let damaged = || format!("the store {} cannot be read", path.display());
+        prepare(&database).with_context(damaged)?;
+        let loaded = load(&database).with_context(damaged)?;
+        let log = Self {
+            database: Some(database),
             events_max: events_max.max(1) as u64,
-            events: 0,
+            events: loaded.events.len() as u64,
+            version: loaded.snapshot.version,
+            failed: None,
+            path,
         };
-        log.prepare().with_context(|| log.damaged())?;
-        let loaded = log.load().with_context(|| log.damaged())?;
-        log.events = loaded.events.len() as u64;
         Ok((log, loaded))
     }
 
-    fn damaged(&self) -> String {
-        format!("the store {} cannot be read", self.path.display())
+    /// Writes changes, all or none; when this returns they are on disk.
+    ///
+    /// After a failure the file is closed, and opened again by a later commit: only then is it known what is in it.
+    pub(crate) fn commit(&mut self, changes: &[Change]) -> anyhow::Result<()> {
+        let committed = self.try_commit(changes);
+        if committed.is_err() {
+            self.database = None;
+            self.failed = Some(Instant::now());
+        }
+        committed.with_context(|| self.path.display().to_string())
     }
 
-    /// Writes changes, all or none; when this returns they are on disk.
-    pub(crate) fn commit(&mut self, changes: &[Change]) -> anyhow::Result<()> {
-        let transaction = self.database.begin_write()?;
+    fn try_commit(&mut self, changes: &[Change]) -> anyhow::Result<()> {
+        if self.database.is_none() {
+            self.reopen()?;
+        }
+        let database = self.database.as_ref().context("the file is closed")?;
+        let transaction = database.begin_write()?;
         let events = write(&transaction, changes, self.events, self.events_max)?;
         transaction.commit()?;
         self.events = events;
+        if let Some(newest) = changes.last() {
+            self.version = newest.new.resource_version();
+        }
         Ok(())
     }
 
-    /// Creates the tables, and refuses a file of another layout.
-    fn prepare(&self) -> anyhow::Result<()> {
-        let transaction = self.database.begin_write()?;
-        {
-            transaction.open_table(STATES)?;
-            transaction.open_table(LIVE)?;
-            transaction.open_table(EVENTS)?;
-            let mut facts = transaction.open_table(FACTS)?;
-            let layout = facts.get("layout")?.map(|found| found.value());
-            match layout {
-                None => {
-                    facts.insert("layout", LAYOUT)?;
-                }
-                Some(LAYOUT) => {}
-                Some(other) => anyhow::bail!("its layout is {other}, and {LAYOUT} is wanted"),
-            }
+    /// Opens the file again after a failed commit, unless that was a moment ago.
+    fn reopen(&mut self) -> anyhow::Result<()> {
+        if self.failed.is_some_and(|at| at.elapsed() < REOPEN_AFTER) {
+            anyhow::bail!("the last write failed");
         }
-        transaction.commit()?;
+        let database = open_file(&self.path)?;
+        let transaction = database.begin_read()?;
+        let found = fact(&transaction.open_table(FACTS)?, "version")?;
+        anyhow::ensure!(
+            found == self.version,
+            "a write that failed is in the file all the same: it must be read anew, by a restart"
+        );
+        drop(transaction);
+        self.database = Some(database);
+        self.failed = None;
         Ok(())
     }
+}
 
-    fn load(&self) -> anyhow::Result<Loaded> {
-        let transaction = self.database.begin_read()?;
-        let states = transaction.open_table(STATES)?;
-        let facts = transaction.open_table(FACTS)?;
-        let fact = |name: &str| -> anyhow::Result<u64> {
-            Ok(facts.get(name)?.map_or(0, |found| found.value()))
-        };
-        // Current states, events and the states before them share their objects.
-        let mut decoded: BTreeMap<u64, Arc<Object>> = BTreeMap::new();
-        let mut state = |version: u64| -> anyhow::Result<Arc<Object>> {
-            if let Some(object) = decoded.get(&version) {
-                return Ok(Arc::clone(object));
+fn open_file(path: &Path) -> anyhow::Result<Database> {
+    Database::builder()
+        .set_cache_size(CACHE_BYTES)
+        .create(path)
+        .map_err(|error| explain(path, error))
+}
+
+fn fact(facts: &impl ReadableTable<&'static str, u64>, name: &str) -> anyhow::Result<u64> {
+    Ok(facts.get(name)?.map_or(0, |found| found.value()))
+}
+
+/// Creates the tables, and refuses a file of another layout.
+fn prepare(database: &Database) -> anyhow::Result<()> {
+    let transaction = database.begin_write()?;
+    {
+        transaction.open_table(STATES)?;
+        transaction.open_table(LIVE)?;
+        transaction.open_table(EVENTS)?;
+        let mut facts = transaction.open_table(FACTS)?;
+        let layout = facts.get("layout")?.map(|found| found.value());
+        match layout {
+            None => {
+                facts.insert("layout", LAYOUT)?;
             }
-            let found = states.get(version)?;
-            let found =
-                found.with_context(|| format!("the state at version {version} is missing"))?;
-            let object = Object::decode(Bytes::copy_from_slice(found.value()))
-                .with_context(|| format!("the state at version {version} is no object"))?;
-            let object = Arc::new(object);
-            decoded.insert(version, Arc::clone(&object));
-            Ok(object)
-        };
-        let mut loaded = Loaded {
-            floor: fact("floor")?,
-            ..Loaded::default()
-        };
-        loaded.snapshot.version = fact("version")?;
-        for entry in transaction.open_table(LIVE)?.iter()? {
-            let (key, version) = entry?;
-            let collection = collection_of(key.value())?;
-            loaded.snapshot.put(&collection, state(version.value())?);
+            Some(LAYOUT) => {}
+            Some(other) => anyhow::bail!("its layout is {other}, and {LAYOUT} is wanted"),
         }
-        for entry in transaction.open_table(EVENTS)?.iter()? {
-            let (version, event) = entry?;
-            let (before, removed, collection) = event.value();
-            let new = state(version.value())?;
-            let old = if before == 0 {
-                None
-            } else {
-                Some(state(before)?)
-            };
-            let removed = if removed { Removed::Yes } else { Removed::No };
-            let collection = parse_collection(collection)?;
-            loaded.events.push(Change {
-                collection,
-                old,
-                new,
-                removed,
-            });
-        }
-        Ok(loaded)
     }
+    transaction.commit()?;
+    Ok(())
+}
+
+fn load(database: &Database) -> anyhow::Result<Loaded> {
+    let transaction = database.begin_read()?;
+    let states = transaction.open_table(STATES)?;
+    let facts = transaction.open_table(FACTS)?;
+    // Current states, events and the states before them share their objects.
+    let mut decoded: BTreeMap<u64, Arc<Object>> = BTreeMap::new();
+    let mut state = |version: u64| -> anyhow::Result<Arc<Object>> {
+        if let Some(object) = decoded.get(&version) {
+            return Ok(Arc::clone(object));
+        }
+        let found = states.get(version)?;
+        let found = found.with_context(|| format!("the state at version {version} is missing"))?;
+        let object = Object::decode(Bytes::copy_from_slice(found.value()))
+            .with_context(|| format!("the state at version {version} is no object"))?;
+        let object = Arc::new(object);
+        decoded.insert(version, Arc::clone(&object));
+        Ok(object)
+    };
+    let mut loaded = Loaded {
+        floor: fact(&facts, "floor")?,
+        ..Loaded::default()
+    };
+    loaded.snapshot.version = fact(&facts, "version")?;
+    for entry in transaction.open_table(LIVE)?.iter()? {
+        let (key, version) = entry?;
+        let collection = collection_of(key.value())?;
+        loaded.snapshot.put(&collection, state(version.value())?);
+    }
+    for entry in transaction.open_table(EVENTS)?.iter()? {
+        let (version, event) = entry?;
+        let (before, removed, collection) = event.value();
+        let new = state(version.value())?;
+        let old = if before == 0 {
+            None
+        } else {
+            Some(state(before)?)
+        };
+        let removed = if removed { Removed::Yes } else { Removed::No };
+        let collection = parse_collection(collection)?;
+        loaded.events.push(Change {
+            collection,
+            old,
+            new,
+            removed,
+        });
+    }
+    Ok(loaded)
 }
 
 /// Adds changes and drops what falls out of the history; answers how many events there are.

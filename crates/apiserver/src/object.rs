@@ -57,7 +57,8 @@ impl Object {
     /// Encodes a value that carries complete metadata (name, uid, resourceVersion).
     pub fn new(value: &Value) -> Result<Self, StatusError> {
         let bytes = encode::encode(value).map_err(StatusError::internal)?;
-        Ok(Self::assemble(value, Bytes::from(bytes)))
+        // Without the room that the encoder took in advance: it would stay as long as the object.
+        Ok(Self::assemble(value, Bytes::from(bytes.into_boxed_slice())))
     }
 
     /// Reads an object back from its encoded form.

@@ -38,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) feeds: Feeds,
     pub(crate) versions: watch::Sender<u64>,
     pub(crate) tasks: Mutex<Vec<JoinHandle<()>>>,
+    /// Why writes are refused, since the last one that was tried.
+    pub(crate) trouble: Mutex<Option<String>>,
 }
 
 type Answer = Box<dyn FnOnce(Result<(), StatusError>) + Send>;
@@ -93,6 +95,7 @@ pub(super) fn start(storage: Storage, options: &Options) -> anyhow::Result<(Arc<
         published: RwLock::new(Arc::new(published)),
         feeds,
         tasks: Mutex::new(Vec::new()),
+        trouble: Mutex::new(None),
     });
     let rng = options
         .seed
@@ -164,15 +167,12 @@ impl Engine {
         if changes.is_empty() {
             return Ok(());
         }
-        if let Some(log) = &mut self.log
-            && let Err(error) = log.commit(&changes)
-        {
-            tracing::error!(%error, "writes are refused: the store cannot be written");
-            let published = Arc::clone(&self.shared.published.read());
-            self.store.reset(published.snapshot.clone());
-            return Err(StatusError::unavailable(format!(
-                "the store cannot be written: {error}"
-            )));
+        let logged = self.log.as_mut().map_or(Ok(()), |log| log.commit(&changes));
+        if let Err(error) = logged {
+            return Err(self.refuse(&error));
+        }
+        if let Some(trouble) = self.shared.trouble.lock().take() {
+            tracing::info!(trouble, "the store can be written again");
         }
         let snapshot = self.store.head().clone();
         let version = snapshot.version;
@@ -183,6 +183,18 @@ impl Engine {
             .publish(changes.into_iter().map(Event::new).collect(), version);
         self.shared.versions.send_replace(version);
         Ok(())
+    }
+
+    /// Forgets what could not be written, and says so.
+    fn refuse(&mut self, error: &anyhow::Error) -> StatusError {
+        let why = format!("the store cannot be written: {error:#}");
+        let before = self.shared.trouble.lock().replace(why.clone());
+        if before.is_none() {
+            tracing::error!("writes are refused: {why}");
+        }
+        let published = Arc::clone(&self.shared.published.read());
+        self.store.reset(published.snapshot.clone());
+        StatusError::unavailable(why)
     }
 }
 

@@ -54,6 +54,9 @@ pub(super) fn answer(call: &Call) -> Answer {
     let path = attributes.path.trim_matches('/');
     let registry = call.server.db.registry();
     let parts: Vec<&str> = path.split('/').collect();
+    if let (["readyz"], Some(why)) = (parts.as_slice(), call.server.db.trouble()) {
+        return Ok(health::failed(&why));
+    }
     match parts.as_slice() {
         [kind @ ("healthz" | "livez" | "readyz"), check @ ..] => {
             Ok(health::answer(&call.query, kind, &check.join("/")))

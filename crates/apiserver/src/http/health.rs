@@ -92,6 +92,12 @@ pub(super) fn answer(query: &Query, kind: &str, check: &str) -> Response<Body> {
     respond::text(StatusCode::OK, text)
 }
 
+/// Not ready: the store cannot be written.
+pub(super) fn failed(why: &str) -> Response<Body> {
+    let text = format!("[+]ping ok\n[-]etcd failed: {why}\nreadyz check failed\n");
+    respond::text(StatusCode::INTERNAL_SERVER_ERROR, text)
+}
+
 /// All paths, for the list of paths.
 pub(super) fn paths() -> Vec<String> {
     let mut paths = Vec::new();
