@@ -129,10 +129,17 @@ impl Cluster {
 
 /// A client with the first context of a kubeconfig.
 pub(crate) async fn client(kubeconfig: &Path) -> Result<kube::Client> {
+    kube::Client::try_from(config(kubeconfig).await?).context("make a client")
+}
+
+/// What the first context of a kubeconfig says.
+///
+/// # Errors
+/// When the file cannot be read or used.
+pub async fn config(kubeconfig: &Path) -> Result<kube::Config> {
     let file = Kubeconfig::read_from(kubeconfig).context("read a kubeconfig")?;
     let options = KubeConfigOptions::default();
-    let config = kube::Config::from_custom_kubeconfig(file, &options)
+    kube::Config::from_custom_kubeconfig(file, &options)
         .await
-        .context("use a kubeconfig")?;
-    kube::Client::try_from(config).context("make a client")
+        .context("use a kubeconfig")
 }

@@ -5,6 +5,7 @@
 pub mod binaries;
 mod cluster;
 pub mod compare;
+mod daemon;
 pub mod normal;
 mod ours;
 pub mod play;
@@ -15,6 +16,7 @@ pub mod script;
 // Chooses the version of the API that `kube` is compiled for.
 use k8s_openapi as _;
 
-pub use cluster::{Cluster, Kind};
+pub use cluster::{Cluster, Kind, config};
+pub use daemon::Daemon;
 pub use ours::Ours;
 pub use real::{Fsync, Parts, Real};

@@ -216,7 +216,7 @@ impl Drop for Real {
 }
 
 /// A loopback address on which none of the ports is taken.
-fn free_address() -> Result<Ipv4Addr> {
+pub(crate) fn free_address() -> Result<Ipv4Addr> {
     let mut rng = rand::rng();
     for _ in 0..100 {
         let address = Ipv4Addr::new(
