@@ -1,6 +1,7 @@
 //! The project's own chores: `cargo xtask <chore>`. Without an argument it lists them.
 //!
 //! Depends on little, so that `cargo demo` in a fresh clone begins with the build that matters.
+mod bench;
 mod cargo;
 mod check;
 mod demo;
@@ -9,21 +10,13 @@ mod kube;
 mod say;
 mod suite;
 mod tidy;
+mod usage;
 
 use std::process::ExitCode;
 
 use crate::say::say;
 use crate::suite::Real;
-
-const CHORES: &str = "\
-cargo xtask demo [OPTIONS]     build what the demo needs and run it; `demo --help` lists its options
-cargo xtask test [--real]      format, lints, tidiness and all tests, with everything they need; those against the
-                               real Kubernetes if it is at hand, or in any case
-cargo xtask kube               finds, fetches or builds the real etcd, kube-apiserver and kube-controller-manager
-cargo xtask tidy               only what `tidy` checks: sizes, crate arrows, words, links
-cargo xtask kinds              ask a real Kubernetes which kinds there are, and keep the answer (needs go, kubectl, xz)
-cargo xtask check-demo FILE    whether the JSON of a demo shows that every promise held
-cargo xtask ci                 test, then the demo, then check-demo";
+use crate::usage::CHORES;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -44,6 +37,7 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
         ["test", "--real"] => suite::run(Real::Required).map(|()| ExitCode::SUCCESS),
         ["kube"] => kube::run().map(|()| ExitCode::SUCCESS),
         ["kinds"] => kinds::run().map(|()| ExitCode::SUCCESS),
+        ["bench", "apiserver", rest @ ..] => bench::run(rest),
         ["tidy"] => tidy::run().map(|()| ExitCode::SUCCESS),
         ["check-demo", file] => check::run(file.as_ref()).map(|()| ExitCode::SUCCESS),
         ["ci"] => suite::ci().map(|()| ExitCode::SUCCESS),

@@ -7,77 +7,17 @@ mod apply;
 mod deletes;
 mod kinds;
 mod lists;
+mod suite;
 mod watches;
 mod world;
 mod writes;
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::Result;
-use libtest_mimic::{Arguments, Failed, Trial};
-use tokio::runtime::Runtime;
-use tokio::sync::OnceCell;
-use tombolo_judge::{Cluster, Kind, Parts};
-
-use world::{Case, World};
-
-/// What ours does not do yet; each of these is to go.
-const NOT_YET: &[&str] = &[
-    "pages_are_of_one_state_while_others_write",
-    "page_tells_how_many_are_left",
-    "garbage_as_a_continuation_is_refused",
-    "custom_objects_are_validated_pruned_and_given_defaults",
-];
+use libtest_mimic::Arguments;
 
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::from_args();
-    let available = Kind::available()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
-    let runtime = Arc::new(runtime);
-    let mut trials = Vec::new();
-    for kind in [Kind::Ours, Kind::Real] {
-        let cluster = Arc::new(OnceCell::new());
-        for case in cases() {
-            let name = format!("{}::{}", kind.name(), case.name);
-            let (runtime, cluster) = (Arc::clone(&runtime), Arc::clone(&cluster));
-            let missing = kind == Kind::Ours && NOT_YET.contains(&case.name);
-            let can_run = available.contains(&kind) && !missing;
-            let trial = Trial::test(name, move || run(&runtime, kind, &cluster, &case));
-            trials.push(trial.with_ignored_flag(!can_run));
-        }
-    }
-    // The clusters end with the closures, which the run consumes.
-    Ok(libtest_mimic::run(&arguments, trials).exit_code())
-}
-
-fn cases() -> Vec<Case> {
-    let mut cases = writes::cases();
-    cases.extend(deletes::cases());
-    cases.extend(watches::cases());
-    cases.extend(lists::cases());
-    cases.extend(apply::cases());
-    cases.extend(kinds::cases());
-    cases.extend(access::cases());
-    cases
-}
-
-/// Runs one case on the cluster that all cases of its kind share.
-fn run(
-    runtime: &Runtime,
-    kind: Kind,
-    cluster: &OnceCell<Cluster>,
-    case: &Case,
-) -> Result<(), Failed> {
-    let ran = runtime.block_on(async {
-        let started = || Cluster::start(kind, "conformance", Parts::All);
-        let cluster = cluster.get_or_try_init(started).await?;
-        let world = World::new(cluster, case.name).await?;
-        let done = tokio::time::timeout(world::DEADLINE, (case.body)(world)).await;
-        done.map_err(|_elapsed| anyhow::anyhow!("not done in time"))??;
-        Ok::<_, anyhow::Error>(())
-    });
-    ran.map_err(|error| format!("{error:#}").into())
+    Ok(libtest_mimic::run(&arguments, suite::trials()?).exit_code())
 }
