@@ -64,7 +64,7 @@ fn step(document: &mut Value, operation: &Value, copied: &mut usize) -> Option<(
     match operation["op"].as_str()? {
         "add" => add(document, path?, value()),
         "remove" => remove(document, path?).map(drop),
-        "replace" if path? == "" => {
+        "replace" if path?.is_empty() => {
             let value = value();
             (value.is_object() || value.is_array()).then(|| *document = value)
         }
@@ -83,7 +83,7 @@ fn step(document: &mut Value, operation: &Value, copied: &mut usize) -> Option<(
             add(document, path?, found)
         }
         "test" => {
-            let found = if path? == "" {
+            let found = if path?.is_empty() {
                 document.clone()
             } else {
                 get(document, path?)?
