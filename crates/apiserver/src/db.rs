@@ -3,6 +3,7 @@
 //! Reads look at a published snapshot and never wait. Writes go to one owner, which carries out
 //! what has queued up as one batch, commits it with one fsync, and only then publishes, answers
 //! and tells the watchers.
+mod boot;
 mod engine;
 mod feed;
 mod options;
@@ -17,6 +18,7 @@ pub use crate::store::request::{
     Bookmarks, DeleteOptions, Deleted, DryRun, FieldValidation, Force, From, List, Outcome, Patch,
     Propagation, Subresource, Target, WatchOptions, WriteOptions,
 };
+
 pub use options::{Clock, Controllers, MintToken, Options, Storage, TokenFor};
 pub use watch::{Watch, WatchEvent};
 
@@ -42,7 +44,7 @@ impl Db {
     pub async fn open(storage: Storage, options: Options) -> anyhow::Result<Self> {
         let (shared, writer) = engine::start(storage, &options)?;
         let db = Self { shared, writer };
-        db.boot().await?;
+        boot::boot(&db, &options).await?;
         if options.controllers == Controllers::Run {
             crate::controllers::start(&db, &options);
         }
@@ -221,31 +223,6 @@ impl Db {
         work: impl FnOnce(&mut Store, &mut Moment<'_>) -> Result<T, StatusError> + Send + 'static,
     ) -> Result<T, StatusError> {
         self.writer.write(work).await
-    }
-
-    /// Creates the namespaces that every cluster has.
-    async fn boot(&self) -> anyhow::Result<()> {
-        let registry = self.registry();
-        let Some(namespaces) = registry.find("", "v1", "namespaces") else {
-            anyhow::bail!("there is no namespaces resource");
-        };
-        for name in ["default", "kube-node-lease", "kube-public", "kube-system"] {
-            let object = serde_json::json!({ "metadata": { "name": name } });
-            let created = self
-                .create(
-                    &namespaces,
-                    None,
-                    object,
-                    &WriteOptions::by("kube-apiserver"),
-                )
-                .await;
-            match created {
-                Ok(_) => {}
-                Err(error) if error.reason == "AlreadyExists" => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
     }
 }
 

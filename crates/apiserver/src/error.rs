@@ -194,6 +194,10 @@ impl StatusError {
             .iter()
             .map(|cause| format!("{}: {}", cause.field, cause.message))
             .collect();
+        // What is wrong twice in the same words is said once.
+        let mut texts = texts;
+        let mut said = std::collections::BTreeSet::new();
+        texts.retain(|text| said.insert(text.clone()));
         let text = match texts.as_slice() {
             [one] => one.clone(),
             many => format!("[{}]", many.join(", ")),

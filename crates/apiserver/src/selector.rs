@@ -9,7 +9,7 @@ mod labels;
 pub use fields::FieldSelector;
 pub use labels::LabelSelector;
 pub(crate) use labels::{
-    LABEL_VALUE, QUALIFIED_NAME, is_dns_label, is_dns_subdomain, is_label_key, is_label_value,
+    QUALIFIED_NAME, is_dns_label, is_dns_subdomain, is_label_key, is_label_value,
 };
 
 use crate::object::Object;

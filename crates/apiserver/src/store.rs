@@ -134,6 +134,7 @@ impl Store {
             new: Arc::clone(&new),
             removed: Removed::No,
         });
+        self.settle_quotas(collection, &new)?;
         Ok(new)
     }
 
@@ -154,7 +155,26 @@ impl Store {
             new: Arc::clone(&new),
             removed: Removed::Yes,
         });
+        self.settle_quotas(collection, &new)?;
         Ok(new)
+    }
+
+    /// Keeps the status of the quotas of a namespace in step with a change in it.
+    fn settle_quotas(
+        &mut self,
+        collection: &StorageKey,
+        changed: &Object,
+    ) -> Result<(), StatusError> {
+        let quotas = StorageKey::new("", "resourcequotas");
+        let namespace = changed.namespace();
+        if namespace.is_empty() || self.head.within(&quotas, Some(namespace)).next().is_none() {
+            return Ok(());
+        }
+        for (old, mut value) in admit::stale_quotas(self, collection, namespace) {
+            // The status that is written is the one that is right, so this ends here.
+            self.put(&quotas, Some(old), &mut value)?;
+        }
+        Ok(())
     }
 
     fn stamp_version(&self, value: &mut Value) -> Result<Object, StatusError> {

@@ -280,6 +280,9 @@ fn check_applied(
 async fn delete(call: &Call, res: &Arc<Resource>, bytes: &[u8]) -> Answer {
     let options = options::delete(call, bytes)?;
     match call.server.db.delete(call.target(res), &options).await? {
+        Deleted::Gone(object) if crate::store::delete::is_answered_whole(res) => {
+            shown(call, res, &object)
+        }
         Deleted::Terminating(object) => shown(call, res, &object),
         Deleted::Gone(object) => {
             let mut details =

@@ -145,13 +145,25 @@ fn resource(
         of_crd: OfCrd::default(),
         storage,
         custom: false,
-        deprecation: None,
+        deprecation: deprecation(group.name, entry.kind),
         served: Served {
             verbs: entry.verbs.clone(),
             below,
             hash: entry.storage_version_hash.to_owned(),
         },
     }
+}
+
+/// What clients are told of kinds that will go.
+fn deprecation(group: &str, kind: &str) -> Option<String> {
+    let told = match (group, kind) {
+        ("", "Endpoints") => {
+            "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
+        }
+        ("", "ComponentStatus") => "v1 ComponentStatus is deprecated in v1.19+",
+        _ => return None,
+    };
+    Some(told.to_owned())
 }
 
 fn scale(plural: &str) -> ScalePaths {

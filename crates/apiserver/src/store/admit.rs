@@ -1,45 +1,74 @@
 //! What the store adds to objects of the kinds that it knows, and what it refuses of them.
 //!
-//! Each kind has its module: defaults (as Kubernetes' own, as far as clients and controllers
-//! look at them) and checks. Custom resources pass as they are.
+//! In the order of Kubernetes: defaults, plugins that change objects, what a new object begins
+//! with, checks, plugins that only refuse. Each kind has its module. Of custom resources only the
+//! metadata is looked at here.
 pub(super) mod addresses;
+mod at;
+mod autoscaling;
+mod batch;
 mod core;
 pub(super) mod crd;
+mod diff;
 mod endpoints;
+mod limits;
+mod network;
+mod plugins;
 pub(super) mod pod;
+mod policy;
+mod quantity;
 mod rbac;
 mod service;
+mod storage;
+mod warn;
+mod webhook;
+pub(super) mod words;
 mod workload;
+
+pub(super) use plugins::quota::stale as stale_quotas;
 
 use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::json::{fields, text};
-use super::{Moment, Store};
-use crate::error::{Cause, StatusError};
+use super::request::WriteOptions;
+use super::{Moment, Store, meta};
+use crate::error::StatusError;
 use crate::registry::Resource;
+use at::Causes;
 
-/// Completes and checks a new object.
+/// Completes and checks a new object; answers what of it is the client's own: all but what plugins
+/// and the kind's beginning have added.
 pub(super) fn create(
     store: &Store,
     moment: &mut Moment<'_>,
     res: &Arc<Resource>,
     object: &mut Value,
-) -> Result<(), StatusError> {
-    if res.subresources.status && (res.custom || res.kind != "Node") {
-        fields(object).remove("status");
-    }
+    options: &WriteOptions,
+) -> Result<Value, StatusError> {
     if res.custom {
-        return Ok(());
+        if res.subresources.status {
+            fields(object).remove("status");
+        }
+        return Ok(object.clone());
     }
-    let mut causes = Vec::new();
-    match (res.group.as_str(), res.kind.as_str()) {
-        ("", "Service") => service::create(store, moment, object, &mut causes),
-        ("", "Namespace") => core::namespace(object),
-        _ => kind(store, res, (None, object), &mut causes),
+    complete(store, res, None, object);
+    let mut owned = object.clone();
+    if res.subresources.status {
+        fields(&mut owned).remove("status");
     }
-    refuse(res, object, &causes)
+    plugins::change(store, moment, res, object)?;
+    begin(res, object);
+    allocate(store, moment, res, (None, object))?;
+    let mut causes = meta::problems(res, object);
+    check(store, moment, res, (None, object), &mut causes);
+    refuse(res, object, &causes)?;
+    for told in warn::on_create(res, object) {
+        options.warnings.add(told);
+    }
+    plugins::refuse(store, res, (None, object), options)?;
+    Ok(owned)
 }
 
 /// Completes and checks the new state of an object.
@@ -48,44 +77,178 @@ pub(super) fn update(
     moment: &mut Moment<'_>,
     (res, before): (&Arc<Resource>, &Value),
     object: &mut Value,
+    options: &WriteOptions,
 ) -> Result<(), StatusError> {
     if res.custom {
         return Ok(());
     }
-    let mut causes = Vec::new();
-    match (res.group.as_str(), res.kind.as_str()) {
-        ("", "Service") => service::update(store, moment, (before, object), &mut causes),
-        ("", "Namespace") => core::namespace(object),
-        _ => kind(store, res, (Some(before), object), &mut causes),
+    if res.group.is_empty() && res.kind == "Service" {
+        service::keep(before, object);
+    }
+    complete(store, res, Some(before), object);
+    plugins::change_again(res, before, object);
+    allocate(store, moment, res, (Some(before), object))?;
+    let mut causes = meta::problems(res, object);
+    check(store, moment, res, (Some(before), object), &mut causes);
+    refuse(res, object, &causes)?;
+    for told in warn::on_update(res, before, object) {
+        options.warnings.add(told);
+    }
+    plugins::refuse(store, res, (Some(before), object), options)
+}
+
+/// Completes and checks a write of the status.
+pub(super) fn update_status(
+    (res, before): (&Arc<Resource>, &Value),
+    object: &mut Value,
+) -> Result<(), StatusError> {
+    if res.custom {
+        return Ok(());
+    }
+    if res.group.is_empty() {
+        match res.kind.as_str() {
+            "Pod" => pod::status(before, object),
+            "Node" => core::complete_node(Some(before), object),
+            _ => {}
+        }
+    }
+    let mut causes = meta::problems(res, object);
+    if res.kind == "Namespace" && !res.custom && before["spec"] != object["spec"] {
+        core::finalizers(object, &mut causes);
     }
     refuse(res, object, &causes)
 }
 
-/// The kinds for which a create and an update are much the same.
-fn kind(
+/// A Service has its addresses before it is looked at.
+fn allocate(
     store: &Store,
+    moment: &mut Moment<'_>,
     res: &Resource,
     (before, object): (Option<&Value>, &mut Value),
-    causes: &mut Vec<Cause>,
-) {
-    match (res.group.as_str(), res.kind.as_str()) {
-        ("", "Pod") => pod::pod(before, object, causes),
-        ("", "Secret") => core::secret(before, object, causes),
-        ("", "ConfigMap") => core::config_map(before, object, causes),
-        ("", "Node") => core::node(before, object),
+) -> Result<(), StatusError> {
+    let mut causes = Causes::new();
+    if res.group.is_empty() && res.kind == "Service" {
+        service::assign(store, moment, (before, object), &mut causes);
+    }
+    refuse(res, object, &causes)
+}
+
+/// The defaults of a kind.
+fn complete(store: &Store, res: &Resource, before: Option<&Value>, object: &mut Value) {
+    let kind = res.kind.as_str();
+    match (res.group.as_str(), kind) {
+        ("", "Pod") => pod::complete(object),
+        ("", "Service") => service::complete(store, object),
+        ("", "Namespace") => core::namespace(object),
+        ("", "Secret") => core::complete_secret(object),
+        ("", "Node") => core::complete_node(before, object),
         ("", "Event") => core::event(object),
-        ("", "Endpoints") => endpoints::endpoints(store.facts, object, causes),
-        ("discovery.k8s.io", "EndpointSlice") => {
-            endpoints::slice(store.facts, (before, object), causes);
+        ("", "LimitRange") => core::complete_limits(object),
+        ("", "ResourceQuota") => core::complete_quota(object),
+        ("", "Endpoints") => endpoints::complete(object),
+        ("discovery.k8s.io", "EndpointSlice") => endpoints::complete_slice(object),
+        ("", "ReplicationController" | "PodTemplate") | ("apps", _) => {
+            workload::complete(kind, object);
         }
-        ("apps" | "batch", _) => workload::workload(res, (before, object), causes),
-        ("rbac.authorization.k8s.io", _) => rbac::rbac(res, (before, object), causes),
-        ("apiextensions.k8s.io", "CustomResourceDefinition") => crd::crd((before, object), causes),
+        ("batch", _) => batch::complete(kind, object),
+        ("", "PersistentVolume" | "PersistentVolumeClaim") | ("storage.k8s.io", _) => {
+            storage::complete(kind, object);
+        }
+        ("rbac.authorization.k8s.io", _) => rbac::complete(res, object),
+        ("scheduling.k8s.io" | "node.k8s.io", _) => policy::complete(res, object),
+        ("networking.k8s.io", _) => network::complete(kind, object),
+        ("autoscaling", _) => autoscaling::complete(object),
+        ("admissionregistration.k8s.io", _) => webhook::complete(kind, object),
+        ("flowcontrol.apiserver.k8s.io", _) => webhook::complete_flow(kind, object),
         _ => {}
     }
 }
 
-fn refuse(res: &Resource, object: &Value, causes: &[Cause]) -> Result<(), StatusError> {
+/// What a new object begins with, whatever the client says.
+fn begin(res: &Resource, object: &mut Value) {
+    let kind = res.kind.as_str();
+    match (res.group.as_str(), kind) {
+        ("", "Namespace") => core::new_namespace(object),
+        ("", "Pod" | "Node") => {}
+        ("", "Service") => {
+            fields(object).insert(
+                "status".to_owned(),
+                serde_json::json!({ "loadBalancer": {} }),
+            );
+        }
+        ("", "PersistentVolumeClaim" | "PersistentVolume") => {
+            fields(object).insert(
+                "status".to_owned(),
+                serde_json::json!({ "phase": "Pending" }),
+            );
+        }
+        ("apps", "Deployment" | "DaemonSet" | "ReplicaSet" | "StatefulSet")
+        | ("batch", "Job" | "CronJob")
+        | ("", "ReplicationController" | "ResourceQuota") => {
+            if kind == "Job" {
+                batch::begin(object);
+            }
+            fields(object).insert("status".to_owned(), first_status(kind));
+        }
+        _ if res.subresources.status => {
+            fields(object).remove("status");
+        }
+        _ => {}
+    }
+}
+
+/// Counts that are always shown, also when they are 0.
+fn first_status(kind: &str) -> Value {
+    match kind {
+        "ReplicaSet" | "ReplicationController" => serde_json::json!({ "replicas": 0 }),
+        "StatefulSet" => serde_json::json!({ "replicas": 0, "availableReplicas": 0 }),
+        "DaemonSet" => serde_json::json!({
+            "currentNumberScheduled": 0, "numberMisscheduled": 0, "desiredNumberScheduled": 0,
+            "numberReady": 0,
+        }),
+        _ => serde_json::json!({}),
+    }
+}
+
+/// What must hold of a kind.
+fn check(
+    store: &Store,
+    moment: &Moment<'_>,
+    res: &Resource,
+    (before, object): (Option<&Value>, &mut Value),
+    causes: &mut Causes,
+) {
+    let kind = res.kind.as_str();
+    match (res.group.as_str(), kind) {
+        ("", "Pod") => pod::pod((before, object), moment.now, causes),
+        ("", "Service") => service::check(store, (before, object), causes),
+        ("", "Secret") => core::secret((before, object), causes),
+        ("", "ConfigMap") => core::config_map((before, object), causes),
+        ("", "Node") => core::node((before, object), causes),
+        ("", "LimitRange") => limits::check(object, causes),
+        ("", "ResourceQuota") => core::quota((before, object), causes),
+        ("", "Endpoints") => endpoints::endpoints(store.facts, (before, object), causes),
+        ("discovery.k8s.io", "EndpointSlice") => {
+            endpoints::slice(store.facts, (before, object), causes);
+        }
+        ("", "ReplicationController" | "PodTemplate") | ("apps", _) => {
+            workload::check(kind, (before, object), causes);
+        }
+        ("batch", _) => batch::check(kind, (before, object), causes),
+        ("", "PersistentVolume" | "PersistentVolumeClaim") | ("storage.k8s.io", _) => {
+            storage::check(kind, (before, object), causes);
+        }
+        ("rbac.authorization.k8s.io", _) => rbac::check(res, (before, object), causes),
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => crd::crd((before, object), causes),
+        ("networking.k8s.io", _) => network::check(kind, (before, object), causes),
+        ("autoscaling", _) => autoscaling::check(object, causes),
+        ("admissionregistration.k8s.io", _) => webhook::check(kind, object, causes),
+        ("flowcontrol.apiserver.k8s.io", _) => webhook::check_flow(kind, object, causes),
+        _ => policy::check(res, (before, object), causes),
+    }
+}
+
+fn refuse(res: &Resource, object: &Value, causes: &Causes) -> Result<(), StatusError> {
     if causes.is_empty() {
         return Ok(());
     }

@@ -8,7 +8,7 @@ use super::request::{DeleteOptions, Deleted, DryRun, List, Propagation, Target};
 use super::{Moment, Store, convert, meta};
 use crate::error::StatusError;
 use crate::object::Object;
-use crate::registry::Resource;
+use crate::registry::{Resource, StorageKey};
 use crate::selector::Selectors;
 
 /// The garbage collector removes it after having taken the owner reference from dependents.
@@ -42,7 +42,11 @@ impl Store {
         }
         let before = old.value();
         let mut after = before.clone();
-        choose_finalizers(res, &mut after, options.propagation);
+        choose_finalizers(
+            res,
+            &mut after,
+            options.propagation.or_else(|| default_propagation(res)),
+        );
         let grace = grace_seconds(res, &before, options);
         let stays = !list(&after["metadata"], "finalizers").is_empty()
             || grace > 0
@@ -76,7 +80,40 @@ impl Store {
         } else {
             self.put(&res.storage, Some(old), &mut after)?
         };
-        Ok(Deleted::Terminating(convert::shown(res, left)?))
+        let shown = convert::shown(res, Arc::clone(&left))?;
+        self.release_protected(res, left)?;
+        Ok(Deleted::Terminating(shown))
+    }
+
+    /// A claim that no pod uses, and a volume that no claim has, need no protection.
+    fn release_protected(&mut self, res: &Resource, left: Arc<Object>) -> Result<(), StatusError> {
+        let protection = match (res.group.as_str(), res.kind.as_str()) {
+            ("", "PersistentVolumeClaim") if !res.custom => "kubernetes.io/pvc-protection",
+            ("", "PersistentVolume") if !res.custom => "kubernetes.io/pv-protection",
+            _ => return Ok(()),
+        };
+        let mut value = left.value();
+        let only = list(&value["metadata"], "finalizers") == [json!(protection)];
+        if !only || value["status"]["phase"] == "Bound" || self.is_mounted(&left) {
+            return Ok(());
+        }
+        child(&mut value, "metadata").remove("finalizers");
+        self.take(&res.storage, left, &mut value)?;
+        Ok(())
+    }
+
+    /// Whether a pod that has not ended uses a claim.
+    fn is_mounted(&self, claim: &Object) -> bool {
+        let pods = StorageKey::new("", "pods");
+        let mut pods = self.head.within(&pods, Some(claim.namespace()));
+        pods.any(|pod| {
+            let pod = pod.value();
+            let ended = matches!(text(&pod["status"], "phase"), "Succeeded" | "Failed");
+            let names = |volume: &Value| {
+                text(&volume["persistentVolumeClaim"], "claimName") == claim.name()
+            };
+            !ended && list(&pod["spec"], "volumes").iter().any(names)
+        })
     }
 
     /// Deletes every selected object; what is already gone is no error.
@@ -107,6 +144,29 @@ impl Store {
             items,
             resource_version: self.head.version,
         })
+    }
+}
+
+/// Of which kinds the deleted object is the answer, and not the mere word that it is gone.
+pub(crate) fn is_answered_whole(res: &Resource) -> bool {
+    if res.custom {
+        return false;
+    }
+    match (res.group.as_str(), res.kind.as_str()) {
+        (
+            "",
+            "Pod"
+            | "Service"
+            | "ServiceAccount"
+            | "PersistentVolume"
+            | "PersistentVolumeClaim"
+            | "PodTemplate"
+            | "ResourceQuota"
+            | "Namespace",
+        )
+        | ("resource.k8s.io", _) => true,
+        ("storage.k8s.io", kind) => kind != "CSIStorageCapacity",
+        _ => false,
     }
 }
 
@@ -141,6 +201,16 @@ fn check_preconditions(
         ));
     }
     Ok(())
+}
+
+/// Old kinds leave their dependents alone unless they are told otherwise.
+fn default_propagation(res: &Resource) -> Option<Propagation> {
+    let orphans = !res.custom
+        && matches!(
+            (res.group.as_str(), res.kind.as_str()),
+            ("batch", "Job") | ("", "ReplicationController")
+        );
+    orphans.then_some(Propagation::Orphan)
 }
 
 /// Sets or removes the garbage collector's finalizers as the propagation wants them.

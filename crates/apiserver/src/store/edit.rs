@@ -98,6 +98,10 @@ impl Store {
                 check_uid(target, &before, &patched)?;
                 let how = (options.validation, &options.warnings);
                 crd::decode_patched(target.res, &mut patched, how)?;
+                let causes = meta::changes(&before, &patched);
+                if !causes.is_empty() {
+                    return Err(StatusError::invalid(target.res, target.name, &causes));
+                }
                 patched
             }
         };
@@ -249,10 +253,17 @@ impl Store {
         convert::to_storage(res, &mut before);
         convert::to_storage(res, &mut after);
         meta::tidy(&mut after);
-        if target.sub == Subresource::None || target.sub == Subresource::Scale {
-            admit::update(self, moment, (res, &before), &mut after)?;
+        match target.sub {
+            Subresource::None | Subresource::Scale => {
+                admit::update(self, moment, (res, &before), &mut after, options)?;
+            }
+            _ => admit::update_status((res, &before), &mut after)?,
         }
-        let mut causes = meta::problems(res, &after);
+        let mut causes = if res.custom {
+            meta::problems(res, &after)
+        } else {
+            Vec::new()
+        };
         no_new_finalizers(&before, &after, &mut causes);
         let changed = (Some(&before), &after);
         causes.extend(crd::problems(res, changed, target.sub, &options.warnings));

@@ -4,27 +4,11 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use serde_json::{Value, json};
 
+use super::admit::words;
 use super::json::{child, list, text};
 use crate::error::Cause;
 use crate::registry::Resource;
-use crate::selector::{
-    LABEL_VALUE, QUALIFIED_NAME, is_dns_label, is_dns_subdomain, is_label_key, is_label_value,
-};
 
-const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric \
-characters, '-' or '.', and must start and end with an alphanumeric character (e.g. \
-'example.com', regex used for validation is \
-'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
-const LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric \
-characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or \
-'123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
-const LABEL_1035: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or \
-'-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name', \
- or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
-
-/// What Kubernetes says of a name that is too long.
-const TOO_LONG_LABEL: &str = "must be no more than 63 characters";
-const TOO_LONG_NAME: &str = "must be no more than 253 characters";
 /// A name made from `generateName` keeps at most this much of it.
 const GENERATE_BASE_MAX: usize = 58;
 const GENERATE_ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
@@ -70,59 +54,32 @@ pub(crate) fn random_suffix(length: usize, rng: &mut StdRng) -> String {
 enum NameRule {
     Subdomain,
     Label,
-    Label1035,
     PathSegment,
 }
 
 fn name_rule(res: &Resource) -> NameRule {
     match (res.group.as_str(), res.kind.as_str()) {
-        ("", "Namespace") => NameRule::Label,
-        ("", "Service") => NameRule::Label1035,
+        ("", "Namespace" | "Service") => NameRule::Label,
         ("rbac.authorization.k8s.io", _) => NameRule::PathSegment,
         _ => NameRule::Subdomain,
     }
 }
 
 /// Everything that is wrong with a name.
-fn name_problems(rule: NameRule, name: &str) -> Vec<&'static str> {
-    let mut problems = Vec::new();
+fn name_problems(rule: NameRule, name: &str) -> Vec<String> {
     match rule {
-        NameRule::Subdomain => {
-            if name.len() > 253 {
-                problems.push(TOO_LONG_NAME);
-            } else if !is_dns_subdomain(name) {
-                problems.push(SUBDOMAIN);
-            }
-        }
-        NameRule::Label | NameRule::Label1035 => {
-            if name.len() > 63 {
-                problems.push(TOO_LONG_LABEL);
-            }
-            let shape = name.get(..name.len().min(63)).is_some_and(is_dns_label)
-                || (name.len() > 63 && !name.is_empty() && name.split('-').all(str::is_ascii));
-            if rule == NameRule::Label && !shape {
-                problems.push(LABEL);
-            }
-            let letter_first = name.starts_with(|first: char| first.is_ascii_lowercase());
-            if rule == NameRule::Label1035 && !(shape && letter_first) {
-                problems.push(LABEL_1035);
-            }
-        }
-        NameRule::PathSegment => {
-            if name == "." {
-                problems.push("may not be '.'");
-            } else if name == ".." {
-                problems.push("may not be '..'");
-            }
-            if name.contains('/') {
-                problems.push("may not contain '/'");
-            }
-            if name.contains('%') {
-                problems.push("may not contain '%'");
-            }
-        }
+        NameRule::Subdomain => words::subdomain(name),
+        NameRule::Label => words::label(name),
+        NameRule::PathSegment => words::path_segment(name),
     }
-    problems
+}
+
+/// A prefix may end where a name may not: something follows it.
+fn prefix_problems(rule: NameRule, prefix: &str) -> Vec<String> {
+    match prefix.strip_suffix('-') {
+        Some(rest) if rule != NameRule::PathSegment => name_problems(rule, &format!("{rest}a")),
+        _ => name_problems(rule, prefix),
+    }
 }
 
 /// Takes fields out of the metadata that say nothing: nulls, and empty lists and maps.
@@ -142,8 +99,17 @@ pub(crate) fn tidy(object: &mut Value) {
 /// Everything that is wrong with an object's metadata, in Kubernetes' words.
 pub(crate) fn problems(res: &Resource, object: &Value) -> Vec<Cause> {
     let meta = &object["metadata"];
-    let name = text(meta, "name");
+    let (name, prefix) = (text(meta, "name"), text(meta, "generateName"));
     let mut causes = Vec::new();
+    if !prefix.is_empty() {
+        for why in prefix_problems(name_rule(res), prefix) {
+            causes.push(Cause::invalid(
+                "metadata.generateName",
+                &json!(prefix),
+                &why,
+            ));
+        }
+    }
     if name.is_empty() {
         causes.push(Cause::required(
             "metadata.name",
@@ -151,22 +117,66 @@ pub(crate) fn problems(res: &Resource, object: &Value) -> Vec<Cause> {
         ));
     } else {
         for why in name_problems(name_rule(res), name) {
-            causes.push(Cause::invalid("metadata.name", &json!(name), why));
+            causes.push(Cause::invalid("metadata.name", &json!(name), &why));
         }
     }
-    labels(&meta["labels"], "metadata.labels", &mut causes);
-    annotations(&meta["annotations"], &mut causes);
-    owners(meta, &mut causes);
-    for finalizer in list(meta, "finalizers") {
-        if !finalizer.as_str().is_some_and(is_label_key) {
+    if res.is_namespaced() && !text(meta, "namespace").is_empty() {
+        let namespace = text(meta, "namespace");
+        for why in words::label(namespace) {
             causes.push(Cause::invalid(
-                "metadata.finalizers",
-                finalizer,
-                QUALIFIED_NAME,
+                "metadata.namespace",
+                &json!(namespace),
+                &why,
             ));
         }
     }
+    labels(&meta["labels"], "metadata.labels", &mut causes);
+    annotations(&meta["annotations"], "metadata.annotations", &mut causes);
+    owners(meta, &mut causes);
+    finalizers(meta, &mut causes);
+    if !res.custom {
+        for (index, one) in list(meta, "finalizers").iter().enumerate() {
+            let field = format!("metadata.finalizers[{index}]");
+            standard_finalizer(&field, one.as_str().unwrap_or_default(), &mut causes);
+        }
+    }
     causes
+}
+
+/// A finalizer without a domain must be one that Kubernetes knows.
+pub(crate) fn standard_finalizer(field: &str, name: &str, causes: &mut Vec<Cause>) {
+    if !name.contains('/') && !["kubernetes", "orphan", "foregroundDeletion"].contains(&name) {
+        let why = "name is neither a standard finalizer name nor is it fully qualified";
+        causes.push(Cause::invalid(field, &json!(name), why));
+    }
+}
+
+/// What may not change of an object's metadata.
+pub(crate) fn changes(before: &Value, object: &Value) -> Vec<Cause> {
+    let (old, new) = (&before["metadata"], &object["metadata"]);
+    let mut causes = Vec::new();
+    for name in ["uid", "deletionTimestamp", "deletionGracePeriodSeconds"] {
+        if old[name] != new[name] && !new[name].is_null() && new[name] != "" {
+            let field = format!("metadata.{name}");
+            causes.push(Cause::invalid(field, &new[name], "field is immutable"));
+        }
+    }
+    causes
+}
+
+fn finalizers(meta: &Value, causes: &mut Vec<Cause>) {
+    let all = list(meta, "finalizers");
+    for finalizer in all {
+        let text = finalizer.as_str().unwrap_or_default();
+        for why in words::qualified(text) {
+            causes.push(Cause::invalid("metadata.finalizers", finalizer, &why));
+        }
+    }
+    let has = |name: &str| all.iter().any(|one| one == name);
+    if has("orphan") && has("foregroundDeletion") {
+        let why = "finalizer orphan and foregroundDeletion cannot be both set";
+        causes.push(Cause::invalid("metadata.finalizers", &json!(all), why));
+    }
 }
 
 /// Checks a map of labels.
@@ -182,21 +192,17 @@ pub(crate) fn labels(value: &Value, field: &str, causes: &mut Vec<Cause>) {
         return;
     };
     for (key, value) in map {
-        if !is_label_key(key) {
-            causes.push(Cause::invalid(field, &json!(key), QUALIFIED_NAME));
+        for why in words::qualified(key) {
+            causes.push(Cause::invalid(field, &json!(key), &why));
         }
-        match value.as_str() {
-            Some(text) if text.len() > 63 => {
-                causes.push(Cause::invalid(field, value, TOO_LONG_LABEL));
-            }
-            Some(text) if is_label_value(text) => {}
-            _ => causes.push(Cause::invalid(field, value, LABEL_VALUE)),
+        for why in words::label_value(value.as_str().unwrap_or("-")) {
+            causes.push(Cause::invalid(field, value, &why));
         }
     }
 }
 
-fn annotations(value: &Value, causes: &mut Vec<Cause>) {
-    let field = "metadata.annotations";
+/// Checks a map of annotations.
+pub(crate) fn annotations(value: &Value, field: &str, causes: &mut Vec<Cause>) {
     let Some(map) = value.as_object() else {
         if !value.is_null() {
             causes.push(Cause::type_invalid(
@@ -209,8 +215,8 @@ fn annotations(value: &Value, causes: &mut Vec<Cause>) {
     };
     let mut size = 0;
     for (key, value) in map {
-        if !is_label_key(&key.to_lowercase()) {
-            causes.push(Cause::invalid(field, &json!(key), QUALIFIED_NAME));
+        for why in words::qualified(&key.to_lowercase()) {
+            causes.push(Cause::invalid(field, &json!(key), &why));
         }
         match value.as_str() {
             Some(text) => size += key.len() + text.len(),
@@ -228,19 +234,22 @@ fn annotations(value: &Value, causes: &mut Vec<Cause>) {
 
 fn owners(meta: &Value, causes: &mut Vec<Cause>) {
     let mut controller: Option<String> = None;
-    for owner in list(meta, "ownerReferences") {
-        let field = |name: &str| format!("metadata.ownerReferences.{name}");
-        if text(owner, "apiVersion").is_empty() {
-            causes.push(Cause::invalid(
-                field("apiVersion"),
-                &json!(""),
-                "version must not be empty",
-            ));
+    for (index, owner) in list(meta, "ownerReferences").iter().enumerate() {
+        let field = |name: &str| format!("metadata.ownerReferences[{index}].{name}");
+        let version = text(owner, "apiVersion");
+        if version.split('/').count() > 2 || version.ends_with('/') {
+            let why = "must be <group>/<version> or <version>";
+            causes.push(Cause::invalid(field("apiVersion"), &json!(version), why));
         }
-        for name in ["kind", "name", "uid"] {
+        for name in ["apiVersion", "kind", "name", "uid"] {
             if text(owner, name).is_empty() {
-                causes.push(Cause::invalid(field(name), &json!(""), "must not be empty"));
+                causes.push(Cause::required(field(name), "must not be empty"));
             }
+        }
+        if version == "v1" && owner["kind"] == "Event" {
+            let why = "/v1, Kind=Event is disallowed from being an owner";
+            let at = format!("metadata.ownerReferences[{index}]");
+            causes.push(Cause::invalid(at, owner, why));
         }
         if owner["controller"] != true {
             continue;
@@ -253,10 +262,35 @@ fn owners(meta: &Value, causes: &mut Vec<Cause>) {
                     "Only one reference can have Controller set to true. Found \"true\" in \
                      references for {first} and {this}"
                 );
-                causes.push(Cause::invalid("metadata.ownerReferences", owner, &why));
+                let shown: Vec<String> = list(meta, "ownerReferences")
+                    .iter()
+                    .map(owner_shown)
+                    .collect();
+                causes.push(Cause {
+                    reason: "FieldValueInvalid",
+                    message: format!("Invalid value: [{}]: {why}", shown.join(",")),
+                    field: "metadata.ownerReferences".to_owned(),
+                });
             }
         }
     }
+}
+
+/// An owner reference, its fields in the order of Kubernetes.
+fn owner_shown(owner: &Value) -> String {
+    let names = [
+        "apiVersion",
+        "kind",
+        "name",
+        "uid",
+        "controller",
+        "blockOwnerDeletion",
+    ];
+    let fields: Vec<String> = names
+        .iter()
+        .filter_map(|name| Some(format!("\"{name}\":{}", owner.get(*name)?)))
+        .collect();
+    format!("{{{}}}", fields.join(","))
 }
 
 /// Whether writes to the spec of a kind are counted in `metadata.generation`.
@@ -273,6 +307,18 @@ pub(crate) fn counts_generations(res: &Resource) -> bool {
                 | "Pod"
                 | "PodDisruptionBudget"
                 | "EndpointSlice"
+                | "ReplicationController"
+                | "Ingress"
+                | "NetworkPolicy"
+                | "FlowSchema"
+                | "PriorityLevelConfiguration"
+                | "ValidatingWebhookConfiguration"
+                | "MutatingWebhookConfiguration"
+                | "ValidatingAdmissionPolicy"
+                | "ValidatingAdmissionPolicyBinding"
+                | "MutatingAdmissionPolicy"
+                | "MutatingAdmissionPolicyBinding"
+                | "IngressClass"
                 | "CustomResourceDefinition"
         )
 }
@@ -315,8 +361,8 @@ mod tests {
             "A",
             &["Invalid value: \"A\": a lowercase RFC 1123 subdomain"],
         );
-        check("", "namespaces", "a.b", &["a lowercase RFC 1123 label"]);
-        check("", "services", "1a", &["a DNS-1035 label"]);
+        check("", "namespaces", "a.b", &["must not contain dots"]);
+        check("", "services", "1a", &[]);
         check(
             "",
             "services",
@@ -356,7 +402,7 @@ mod tests {
             [
                 "metadata.labels",
                 "metadata.labels",
-                "metadata.ownerReferences.uid"
+                "metadata.ownerReferences[0].uid"
             ]
         );
     }

@@ -51,16 +51,19 @@ impl Store {
         convert::to_storage(res, &mut object);
         let asked = object.clone();
         meta::tidy(&mut object);
-        admit::create(self, moment, res, &mut object)?;
-        let mut causes = meta::problems(res, &object);
-        causes.extend(crd::problems(
-            res,
-            (None, &object),
-            Subresource::None,
-            &options.warnings,
-        ));
-        if !causes.is_empty() {
-            return Err(StatusError::invalid(res, &name, &causes));
+        let mut owned = admit::create(self, moment, res, &mut object, options)?;
+        if res.custom {
+            let mut causes = meta::problems(res, &object);
+            let new = (None, &object);
+            causes.extend(crd::problems(
+                res,
+                new,
+                Subresource::None,
+                &options.warnings,
+            ));
+            if !causes.is_empty() {
+                return Err(StatusError::invalid(res, &name, &causes));
+            }
         }
         let namespace = text(&object["metadata"], "namespace").to_owned();
         if self.head.get(&res.storage, &namespace, &name).is_some() {
@@ -68,7 +71,9 @@ impl Store {
         }
         if !applied {
             let by = managed::Writer::new(res, options, moment.now);
-            managed::record_new(&by, &asked, &mut object);
+            managed::record_new(&by, &asked, &mut owned);
+            let managed = owned["metadata"].get("managedFields").cloned();
+            set(child(&mut object, "metadata"), "managedFields", managed);
         }
         if options.dry_run == DryRun::All {
             return Object::new(&object).map(Arc::new);

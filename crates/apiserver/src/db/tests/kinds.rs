@@ -83,7 +83,7 @@ async fn services_get_addresses_and_collisions_are_refused() {
         .await
         .unwrap_err();
     assert!(
-        error.message.contains("is not in the valid range"),
+        error.message.contains("does not match the current range"),
         "{error}"
     );
     let headless = world

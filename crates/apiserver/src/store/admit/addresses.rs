@@ -1,19 +1,28 @@
-//! Which ClusterIPs are taken, and by whom.
+//! Which ClusterIPs and node ports are taken, and by whom.
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
 
 use ipnet::IpNet;
 use rand::Rng;
 use rand::rngs::StdRng;
+use serde_json::Value;
 
 use crate::object::Object;
 use crate::store::json::list;
 
-/// The addresses that Services hold. Derived from the Services, never stored.
+/// Where node ports come from.
+pub(crate) const NODE_PORTS: RangeInclusive<i64> = 30000..=32767;
+
+/// Namespace and name of a Service.
+pub(crate) type Owner = (Box<str>, Box<str>);
+
+/// The addresses and ports that Services hold. Derived from the Services, never stored.
 #[derive(Debug)]
 pub(crate) struct ServiceAddresses {
     range: IpNet,
-    taken: BTreeMap<IpAddr, (Box<str>, Box<str>)>,
+    taken: BTreeMap<IpAddr, Owner>,
+    ports: BTreeMap<i64, Owner>,
 }
 
 impl ServiceAddresses {
@@ -22,42 +31,73 @@ impl ServiceAddresses {
         Self {
             range,
             taken: BTreeMap::new(),
+            ports: BTreeMap::new(),
         }
     }
 
-    /// Notes the addresses of a Service.
+    /// Whether ClusterIPs are IPv4 addresses.
+    pub(crate) fn is_ipv4(&self) -> bool {
+        matches!(self.range, IpNet::V4(_))
+    }
+
+    /// Notes what a Service has.
     pub(crate) fn take_all(&mut self, service: &Object) {
         let value = service.value();
-        for address in list(&value["spec"], "clusterIPs") {
-            if let Some(address) = address.as_str().and_then(|text| text.parse().ok()) {
-                let owner = (service.namespace().into(), service.name().into());
-                self.taken.insert(address, owner);
-            }
+        let owner: Owner = (service.namespace().into(), service.name().into());
+        for address in addresses_of(&value) {
+            self.taken.insert(address, owner.clone());
+        }
+        for port in ports_of(&value) {
+            self.ports.insert(port, owner.clone());
         }
     }
 
-    /// Forgets the addresses of a Service.
+    /// Forgets what a Service has.
     pub(crate) fn release_all(&mut self, service: &Object) {
         let value = service.value();
-        for address in list(&value["spec"], "clusterIPs") {
-            if let Some(address) = address.as_str().and_then(|text| text.parse().ok()) {
-                self.taken.remove(&address);
-            }
+        for address in addresses_of(&value) {
+            self.taken.remove(&address);
+        }
+        for port in ports_of(&value) {
+            self.ports.remove(&port);
         }
     }
 
     /// Why an address that a Service asks for cannot be had; none if it can.
-    pub(crate) fn refusal(&self, address: IpAddr, namespace: &str, name: &str) -> Option<String> {
-        if !self.range.contains(&address) {
+    pub(crate) fn refusal(&self, address: IpAddr) -> Option<String> {
+        let why = if !self.range.contains(&address) {
+            "the provided network does not match the current range".to_owned()
+        } else if address == self.range.network() || address == self.range.broadcast() {
+            let range = self.range.trunc();
+            format!("provided IP is not in the valid range. The range of valid IPs is {range}")
+        } else if self.taken.contains_key(&address) {
+            "provided IP is already allocated".to_owned()
+        } else {
+            return None;
+        };
+        Some(format!("failed to allocate IP {address}: {why}"))
+    }
+
+    /// Why a node port that a Service asks for cannot be had; none if it can.
+    pub(crate) fn port_refusal(&self, port: i64, owner: &Owner) -> Option<String> {
+        if !NODE_PORTS.contains(&port) {
             return Some(format!(
-                "failed to allocate IP {address}: the provided IP ({address}) is not in the valid \
-                 range. The range of valid IPs is {}",
-                self.range.trunc()
+                "provided port is not in the valid range. The range of valid ports is {}-{}",
+                NODE_PORTS.start(),
+                NODE_PORTS.end()
             ));
         }
-        let owner = self.taken.get(&address)?;
-        ((&*owner.0, &*owner.1) != (namespace, name))
-            .then(|| format!("failed to allocate IP {address}: provided IP is already allocated"))
+        let taken = self.ports.get(&port).is_some_and(|found| found != owner);
+        taken.then(|| "provided port is already allocated".to_owned())
+    }
+
+    /// A free node port that is not among a few others; none if all are taken.
+    pub(crate) fn free_port(&self, rng: &mut StdRng, but: &[i64]) -> Option<i64> {
+        let size = NODE_PORTS.end() - NODE_PORTS.start() + 1;
+        let start = i64::from(rng.next_u32()) % size;
+        (0..size)
+            .map(|step| NODE_PORTS.start() + (start + step) % size)
+            .find(|port| !self.ports.contains_key(port) && !but.contains(port))
     }
 
     /// A free address; none if all are taken. The first of the range stays free for the API server.
@@ -85,4 +125,18 @@ impl ServiceAddresses {
                 (!self.taken.contains_key(&address)).then_some(address)
             })
     }
+}
+
+fn addresses_of(service: &Value) -> Vec<IpAddr> {
+    let all = list(&service["spec"], "clusterIPs").iter();
+    all.filter_map(|one| one.as_str()?.parse().ok()).collect()
+}
+
+fn ports_of(service: &Value) -> Vec<i64> {
+    let spec = &service["spec"];
+    let ports = list(spec, "ports").iter().map(|port| &port["nodePort"]);
+    ports
+        .chain([&spec["healthCheckNodePort"]])
+        .filter_map(Value::as_i64)
+        .collect()
 }

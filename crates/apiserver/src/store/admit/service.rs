@@ -1,261 +1,265 @@
 //! Services: defaults, ports and ClusterIPs.
-use std::collections::BTreeSet;
-use std::net::IpAddr;
+mod allocate;
+mod check;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use crate::error::Cause;
-use crate::selector::is_dns_label;
+use super::at::Causes;
+use super::pod::defaults::absent_is_default;
+use crate::store::Store;
 use crate::store::json::{child, default, fields, list, list_mut, text};
-use crate::store::{Moment, Store};
 
-/// Completes and checks a new Service.
-pub(super) fn create(
-    store: &Store,
-    moment: &mut Moment<'_>,
-    object: &mut Value,
-    causes: &mut Vec<Cause>,
-) {
-    complete(object);
-    check(object, causes);
-    assign(store, moment, object, causes);
-    fields(object).insert("status".to_owned(), json!({ "loadBalancer": {} }));
+pub(super) use allocate::assign;
+pub(super) use check::{check, port_number};
+
+const LOCAL: &str = "Local";
+
+fn kind(service: &Value) -> &str {
+    match text(&service["spec"], "type") {
+        "" => "ClusterIP",
+        kind => kind,
+    }
 }
 
-/// Completes and checks a changed Service.
-pub(super) fn update(
-    store: &Store,
-    moment: &mut Moment<'_>,
-    (before, object): (&Value, &mut Value),
-    causes: &mut Vec<Cause>,
-) {
-    let (old_type, new_type) = (
-        text(&before["spec"], "type").to_owned(),
-        text(&object["spec"], "type").to_owned(),
-    );
-    let old_addresses = before["spec"]["clusterIPs"].clone();
-    let keeps = old_type != "ExternalName" && new_type != "ExternalName";
-    let spec = child(object, "spec");
-    if keeps {
-        // A client that leaves them out (an old client, or a replace from a file) keeps them.
-        default(spec, "clusterIP", before["spec"]["clusterIP"].clone());
-        default(spec, "clusterIPs", old_addresses.clone());
-        for name in ["ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"] {
-            default(spec, name, before["spec"][name].clone());
-        }
-        // Who changes only the single form means both.
-        let single = spec.get("clusterIP").cloned().unwrap_or_default();
-        if single != before["spec"]["clusterIP"] && spec.get("clusterIPs") == Some(&old_addresses) {
-            spec.insert("clusterIPs".to_owned(), json!([single]));
-        }
-    } else if new_type == "ExternalName" && old_type != new_type {
-        for name in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
-            spec.remove(name);
-        }
-    }
-    spec.retain(|_, value| !value.is_null());
-    complete(object);
-    check(object, causes);
-    let asked = &object["spec"]["clusterIPs"];
-    if keeps && *asked != old_addresses {
-        let why = "may not change once set";
-        causes.push(Cause::invalid("spec.clusterIPs[0]", asked, why));
-        return;
-    }
-    assign(store, moment, object, causes);
+fn has_address(service: &Value) -> bool {
+    kind(service) != "ExternalName"
 }
 
-fn complete(object: &mut Value) {
-    let spec = child(object, "spec");
-    default(spec, "sessionAffinity", "None");
-    default(spec, "type", "ClusterIP");
-    let kind = spec
-        .get("type")
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-        .to_owned();
-    if spec
-        .get("sessionAffinity")
-        .is_some_and(|affinity| affinity == "ClientIP")
-    {
-        default(
-            spec,
-            "sessionAffinityConfig",
-            json!({ "clientIP": { "timeoutSeconds": 10800 } }),
-        );
+/// Whether its ports are open on nodes.
+fn has_node_ports(service: &Value) -> bool {
+    match kind(service) {
+        "NodePort" => true,
+        "LoadBalancer" => service["spec"]["allocateLoadBalancerNodePorts"] != false,
+        _ => false,
     }
-    if kind != "ExternalName" {
+}
+
+fn is_external(service: &Value) -> bool {
+    matches!(kind(service), "NodePort" | "LoadBalancer")
+        || (kind(service) == "ClusterIP" && !list(&service["spec"], "externalIPs").is_empty())
+}
+
+fn has_health_port(service: &Value) -> bool {
+    kind(service) == "LoadBalancer" && text(&service["spec"], "externalTrafficPolicy") == LOCAL
+}
+
+fn is_headless(service: &Value) -> bool {
+    list(&service["spec"], "clusterIPs") == [json!("None")]
+}
+
+/// The defaults.
+pub(super) fn complete(store: &Store, object: &mut Value) {
+    let external = is_external(object);
+    let spec = child(object, "spec");
+    absent_is_default(spec, "sessionAffinity", "None");
+    absent_is_default(spec, "type", "ClusterIP");
+    match spec["sessionAffinity"].as_str() {
+        Some("None") => {
+            spec.remove("sessionAffinityConfig");
+        }
+        Some("ClientIP") => {
+            let seconds = spec.get("sessionAffinityConfig");
+            let seconds = seconds.map(|config| &config["clientIP"]["timeoutSeconds"]);
+            if seconds.is_none_or(Value::is_null) {
+                let config = json!({ "clientIP": { "timeoutSeconds": 10800 } });
+                spec.insert("sessionAffinityConfig".to_owned(), config);
+            }
+        }
+        _ => {}
+    }
+    if external {
+        absent_is_default(spec, "externalTrafficPolicy", "Cluster");
+    }
+    let kind = spec["type"].as_str().unwrap_or_default().to_owned();
+    if matches!(kind.as_str(), "ClusterIP" | "NodePort" | "LoadBalancer") {
         default(spec, "internalTrafficPolicy", "Cluster");
-    }
-    if matches!(kind.as_str(), "NodePort" | "LoadBalancer") {
-        default(spec, "externalTrafficPolicy", "Cluster");
     }
     if kind == "LoadBalancer" {
         default(spec, "allocateLoadBalancerNodePorts", true);
     }
     for port in list_mut(spec, "ports") {
         let port = fields(port);
-        default(port, "protocol", "TCP");
-        let number = port.get("port").cloned().unwrap_or(Value::Null);
-        if port
-            .get("targetPort")
-            .is_none_or(|target| target.is_null() || *target == 0 || *target == "")
-        {
+        absent_is_default(port, "protocol", "TCP");
+        let number = port.get("port").cloned().unwrap_or_else(|| json!(0));
+        let target = port.get("targetPort");
+        if target.is_none_or(|target| target.is_null() || *target == 0 || *target == "") {
             port.insert("targetPort".to_owned(), number);
         }
+        if port.get("nodePort").is_some_and(|number| *number == 0) {
+            port.remove("nodePort");
+        }
     }
-    // Either of the two forms of the address stands for both.
-    let first = spec.get("clusterIPs").and_then(|all| all.get(0)).cloned();
+    spec.retain(|_, value| !value.is_null());
+    // A single address stands for the list.
     let single = spec
         .get("clusterIP")
-        .filter(|one| one.as_str().is_some_and(|text| !text.is_empty()));
-    match (single.cloned(), first) {
-        (Some(single), None) => {
-            spec.insert("clusterIPs".to_owned(), json!([single]));
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    if !single.is_empty() && !spec.contains_key("clusterIPs") {
+        let all = json!([single]);
+        spec.insert("clusterIPs".to_owned(), all);
+    }
+    if kind != "ExternalName" {
+        families(store, object);
+    }
+}
+
+/// The families of its addresses, as far as they follow from the rest.
+fn families(store: &Store, object: &mut Value) {
+    let headless = is_headless(object);
+    let selectorless = object["spec"]["selector"]
+        .as_object()
+        .is_none_or(Map::is_empty);
+    let own = if store.addresses.is_ipv4() {
+        "IPv4"
+    } else {
+        "IPv6"
+    };
+    let other = if own == "IPv4" { "IPv6" } else { "IPv4" };
+    let spec = child(object, "spec");
+    if headless && selectorless {
+        if !spec.contains_key("ipFamilyPolicy") && !spec.contains_key("ipFamilies") {
+            default(spec, "ipFamilyPolicy", "RequireDualStack");
         }
-        (None, Some(first)) => {
-            spec.insert("clusterIP".to_owned(), first);
+        let both = spec
+            .get("ipFamilyPolicy")
+            .is_some_and(|policy| policy != "SingleStack");
+        let first = spec.get("ipFamilies").and_then(|all| all.get(0)).cloned();
+        let first = first.unwrap_or_else(|| own.into());
+        let second = if first == own { other } else { own };
+        if both {
+            spec.insert("ipFamilies".to_owned(), json!([first, second]));
+        }
+    }
+    default(spec, "ipFamilies", json!([own]));
+    let count = spec["ipFamilies"].as_array().map_or(0, Vec::len);
+    let policy = if count > 1 {
+        "RequireDualStack"
+    } else {
+        "SingleStack"
+    };
+    default(spec, "ipFamilyPolicy", policy);
+}
+
+/// What a changed Service keeps although the client leaves it out, and what it loses with its type.
+pub(super) fn keep(before: &Value, object: &mut Value) {
+    child(object, "spec").retain(|_, value| !value.is_null());
+    let old = &before["spec"];
+    if has_address(before) && has_address(object) {
+        keep_addresses(old, child(object, "spec"));
+    }
+    if has_node_ports(before) && has_node_ports(object) {
+        let old_ports = list(old, "ports");
+        for port in list_mut(child(object, "spec"), "ports") {
+            let protocol = match text(port, "protocol") {
+                "" => "TCP",
+                protocol => protocol,
+            };
+            let same = |old: &&Value| old["port"] == port["port"] && old["protocol"] == protocol;
+            let found = old_ports
+                .iter()
+                .find(same)
+                .map(|old| old["nodePort"].clone());
+            if let Some(number) = found.filter(|number| !number.is_null()) {
+                let port = fields(port);
+                if port
+                    .get("nodePort")
+                    .is_none_or(|own| own.is_null() || *own == 0)
+                {
+                    port.insert("nodePort".to_owned(), number);
+                }
+            }
+        }
+    }
+    if has_health_port(before) && has_health_port(object) {
+        default(
+            child(object, "spec"),
+            "healthCheckNodePort",
+            old["healthCheckNodePort"].clone(),
+        );
+    }
+    drop_with_type(before, object);
+}
+
+fn keep_addresses(old: &Value, spec: &mut Map<String, Value>) {
+    let old_list = old["clusterIPs"].clone();
+    let empty = |spec: &Map<String, Value>, name: &str| {
+        spec.get(name)
+            .is_none_or(|value| *value == "" || *value == json!([]))
+    };
+    match (empty(spec, "clusterIP"), empty(spec, "clusterIPs")) {
+        (true, true) => {
+            spec.insert("clusterIP".to_owned(), old["clusterIP"].clone());
+            spec.insert("clusterIPs".to_owned(), old_list.clone());
+        }
+        (true, false) if spec["clusterIPs"][0] == old["clusterIP"] => {
+            spec.insert("clusterIP".to_owned(), old["clusterIP"].clone());
+        }
+        (false, true) if spec["clusterIP"] == old["clusterIP"] => {
+            spec.insert("clusterIPs".to_owned(), old_list.clone());
         }
         _ => {}
     }
-}
-
-fn check(object: &Value, causes: &mut Vec<Cause>) {
-    let spec = &object["spec"];
-    let kind = text(spec, "type");
-    let kinds = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
-    if !kinds.contains(&kind) {
-        causes.push(Cause::unsupported("spec.type", &spec["type"], &kinds));
+    // Who changes only the single form means both.
+    let single = spec.get("clusterIP").cloned().unwrap_or_default();
+    if single != old["clusterIP"] && spec.get("clusterIPs") == Some(&old_list) {
+        spec.insert("clusterIPs".to_owned(), json!([single]));
     }
-    let headless = spec["clusterIP"] == "None";
-    let ports = list(spec, "ports");
-    if ports.is_empty() && !headless && kind != "ExternalName" {
-        causes.push(Cause::required("spec.ports", ""));
-    }
-    if kind == "ExternalName" && text(spec, "externalName").is_empty() {
-        causes.push(Cause::required("spec.externalName", ""));
-    }
-    let mut names = BTreeSet::new();
-    let mut numbers = BTreeSet::new();
-    for (index, port) in ports.iter().enumerate() {
-        let field = |name: &str| format!("spec.ports[{index}].{name}");
-        let name = text(port, "name");
-        if name.is_empty() {
-            if ports.len() > 1 {
-                causes.push(Cause::required(field("name"), ""));
-            }
-        } else if !is_dns_label(name) {
-            let why = "a lowercase RFC 1123 label must consist of lower case alphanumeric \
-                       characters or '-', and must start and end with an alphanumeric character \
-                       (e.g. 'my-name',  or '123-abc', regex used for validation is \
-                       '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
-            causes.push(Cause::invalid(field("name"), &port["name"], why));
-        } else if !names.insert(name) {
-            causes.push(Cause::duplicate(field("name"), &port["name"]));
-        }
-        port_number(&field("port"), &port["port"], causes);
-        let protocols = ["SCTP", "TCP", "UDP"];
-        if !protocols.contains(&text(port, "protocol")) {
-            causes.push(Cause::unsupported(
-                field("protocol"),
-                &port["protocol"],
-                &protocols,
-            ));
-        }
-        target_port(&field("targetPort"), &port["targetPort"], causes);
-        if !numbers.insert((port["port"].as_i64(), text(port, "protocol"))) {
-            let both = json!({ "port": port["port"], "protocol": port["protocol"] });
-            causes.push(Cause::duplicate(format!("spec.ports[{index}]"), &both));
-        }
-    }
-    crate::store::meta::labels(&spec["selector"], "spec.selector", causes);
-}
-
-/// A number from 1 to 65535.
-pub(super) fn port_number(field: &str, value: &Value, causes: &mut Vec<Cause>) {
-    let number = value.as_i64();
-    if !number.is_some_and(|number| (1..=65535).contains(&number)) {
-        let shown = if value.is_null() {
-            json!(0)
-        } else {
-            value.clone()
-        };
-        causes.push(Cause::invalid(
-            field,
-            &shown,
-            "must be between 1 and 65535, inclusive",
-        ));
+    for name in ["ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"] {
+        default(spec, name, old[name].clone());
     }
 }
 
-fn target_port(field: &str, value: &Value, causes: &mut Vec<Cause>) {
-    let Some(name) = value.as_str() else {
-        return port_number(field, value, causes);
-    };
-    if name.len() > 15 {
-        causes.push(Cause::invalid(
-            field,
-            value,
-            "must be no more than 15 characters",
-        ));
-    } else if !is_dns_label(name) || !name.bytes().any(|byte| byte.is_ascii_lowercase()) {
-        let why = "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)";
-        causes.push(Cause::invalid(field, value, why));
-    }
-}
-
-/// Gives the Service its address, or refuses the one that it asks for.
-fn assign(store: &Store, moment: &mut Moment<'_>, object: &mut Value, causes: &mut Vec<Cause>) {
-    let (namespace, name) = (
-        text(&object["metadata"], "namespace").to_owned(),
-        text(&object["metadata"], "name").to_owned(),
+fn drop_with_type(before: &Value, object: &mut Value) {
+    let (addressed, open, external, health) = (
+        has_address(object),
+        has_node_ports(object),
+        is_external(object),
+        has_health_port(object),
     );
-    let selectorless = object["spec"]["selector"]
-        .as_object()
-        .is_none_or(serde_json::Map::is_empty);
+    let balanced = kind(object) == "LoadBalancer";
+    let old = &before["spec"];
     let spec = child(object, "spec");
-    if spec.get("type").is_some_and(|kind| kind == "ExternalName") || !causes.is_empty() {
-        return;
-    }
-    let asked = spec
-        .get("clusterIP")
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-        .to_owned();
-    if asked == "None" {
-        if selectorless && spec.get("ipFamilyPolicy").is_none() {
-            default(spec, "ipFamilies", json!(["IPv4", "IPv6"]));
-            default(spec, "ipFamilyPolicy", "RequireDualStack");
+    let mut lose = |names: &[&str]| {
+        if names
+            .iter()
+            .all(|name| spec.get(*name).unwrap_or(&Value::Null) == &old[*name])
+        {
+            spec.retain(|name, _| !names.contains(&name.as_str()));
         }
-        default(spec, "ipFamilies", json!(["IPv4"]));
-        default(spec, "ipFamilyPolicy", "SingleStack");
-        return;
-    }
-    let address = if asked.is_empty() {
-        let free = store.addresses.free(moment.rng);
-        if free.is_none() {
-            causes.push(Cause {
-                reason: "InternalError",
-                message: "Internal error: failed to allocate a serviceIP: range is full".to_owned(),
-                field: "spec.clusterIPs".to_owned(),
-            });
-        }
-        free
-    } else {
-        let parsed = asked.parse::<IpAddr>().ok();
-        if parsed.is_none() {
-            let why = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
-            causes.push(Cause::invalid("spec.clusterIPs[0]", &json!(asked), why));
-        }
-        if let Some(why) = parsed.and_then(|one| store.addresses.refusal(one, &namespace, &name)) {
-            causes.push(Cause::invalid("spec.clusterIPs", &json!([asked]), &why));
-        }
-        parsed
     };
-    let Some(address) = address else { return };
-    spec.insert("clusterIP".to_owned(), address.to_string().into());
-    spec.insert("clusterIPs".to_owned(), json!([address.to_string()]));
-    let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
-    default(spec, "ipFamilies", json!([family]));
-    default(spec, "ipFamilyPolicy", "SingleStack");
+    if has_address(before) && !addressed {
+        lose(&["clusterIP", "clusterIPs"]);
+        lose(&["ipFamilies"]);
+        lose(&["ipFamilyPolicy"]);
+    }
+    if kind(before) == "LoadBalancer" && !balanced {
+        lose(&["allocateLoadBalancerNodePorts"]);
+        lose(&["loadBalancerClass"]);
+    }
+    if is_external(before) && !external {
+        lose(&["externalTrafficPolicy"]);
+    }
+    if has_address(before) && !addressed {
+        lose(&["internalTrafficPolicy"]);
+    }
+    if has_health_port(before) && !health {
+        lose(&["healthCheckNodePort"]);
+    }
+    if has_node_ports(before) && !open {
+        let old: Vec<&Value> = list(old, "ports")
+            .iter()
+            .map(|port| &port["nodePort"])
+            .collect();
+        for port in list_mut(spec, "ports") {
+            if old.contains(&&port["nodePort"]) {
+                fields(port).remove("nodePort");
+            }
+        }
+    }
+}
+
+/// What may not change of a Service's addresses.
+fn changed(before: &Value, object: &Value, causes: &mut Causes) {
+    check::changed(before, object, causes);
 }
