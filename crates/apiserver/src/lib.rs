@@ -17,6 +17,7 @@ pub mod pki;
 pub mod rbac;
 pub mod registry;
 pub mod run;
+mod schema;
 pub mod selector;
 pub mod serve;
 pub mod store;

@@ -21,6 +21,7 @@ use crate::db::{DryRun, Target, WriteOptions};
 use crate::error::StatusError;
 use crate::rbac::Attributes;
 use crate::registry::Resource;
+use crate::schema;
 use crate::store::request::Warnings;
 
 /// An admitted request.
@@ -154,6 +155,21 @@ impl Call {
     pub(super) fn parsed(&self, bytes: &[u8]) -> Result<Value, String> {
         let syntax = body::syntax(self.content_type()).map_err(|error| error.message)?;
         body::parse(bytes, syntax)
+    }
+
+    /// Makes a body typed as its resource says.
+    pub(super) fn read(
+        &self,
+        res: &Resource,
+        value: &mut Value,
+        bytes: &[u8],
+    ) -> Result<(), StatusError> {
+        let reading = schema::Reading {
+            res,
+            validation: self.write_options()?.validation,
+            warnings: &self.warnings,
+        };
+        schema::read(reading, value, bytes)
     }
 
     /// `fieldManager`, `dryRun`, `force` and `fieldValidation`.

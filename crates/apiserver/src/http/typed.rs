@@ -19,6 +19,7 @@ pub(super) fn object(call: &Call, res: &Resource, bytes: &[u8]) -> Result<Value,
     check(call, res, &value)?;
     value["apiVersion"] = expected.into();
     value["kind"] = res.kind.clone().into();
+    call.read(res, &mut value, bytes)?;
     Ok(value)
 }
 

@@ -11,6 +11,7 @@ use crate::crd::{object as crd, typed};
 use crate::error::{Cause, StatusError};
 use crate::object::Object;
 use crate::patch;
+use crate::schema;
 
 /// What every write answers.
 pub type Written = (Arc<Object>, Outcome);
@@ -97,7 +98,7 @@ impl Store {
                 check_name(target, &mut patched)?;
                 check_uid(target, &before, &patched)?;
                 let how = (options.validation, &options.warnings);
-                crd::decode_patched(target.res, &mut patched, how)?;
+                schema::patched(target.res, &mut patched, &patch, how)?;
                 let causes = meta::changes(&before, &patched);
                 if !causes.is_empty() {
                     return Err(StatusError::invalid(target.res, target.name, &causes));
@@ -132,6 +133,7 @@ impl Store {
             }
             check_name(target, &mut config)?;
             typed::check(target.res, &config)?;
+            schema::intent::check(target.res, &config)?;
         }
         if config["metadata"]
             .get("managedFields")
@@ -259,6 +261,7 @@ impl Store {
             }
             _ => admit::update_status((res, &before), &mut after)?,
         }
+        schema::complete(res, &mut after)?;
         let mut causes = if res.custom {
             meta::problems(res, &after)
         } else {

@@ -11,6 +11,7 @@ use crate::crd::object as crd;
 use crate::error::StatusError;
 use crate::object::Object;
 use crate::registry::Resource;
+use crate::schema;
 
 /// How often a taken generated name is replaced by another.
 const GENERATE_TRIES: usize = 8;
@@ -52,6 +53,7 @@ impl Store {
         let asked = object.clone();
         meta::tidy(&mut object);
         let mut owned = admit::create(self, moment, res, &mut object, options)?;
+        schema::complete(res, &mut object)?;
         if res.custom {
             let mut causes = meta::problems(res, &object);
             let new = (None, &object);

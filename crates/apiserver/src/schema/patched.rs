@@ -1,0 +1,157 @@
+//! What a patch has made of an object, made typed again; and the words in which that is refused.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value, json};
+
+use super::{decode, document, order, type_of};
+use crate::crd::{number, object as crd};
+use crate::error::StatusError;
+use crate::registry::Resource;
+use crate::store::request::{FieldValidation, Patch, Warnings};
+
+/// Makes a patched object typed; of a custom kind by its own schema.
+///
+/// # Errors
+/// When a value has another type than its field, or when unknown fields are to be refused.
+pub(crate) fn patched(
+    res: &Resource,
+    object: &mut Value,
+    patch: &Patch,
+    (validation, warnings): (FieldValidation, &Warnings),
+) -> Result<(), StatusError> {
+    if res.custom {
+        return crd::decode_patched(res, object, (validation, warnings));
+    }
+    let Some(of) = type_of(&res.group, &res.version, &res.kind) else {
+        return Ok(());
+    };
+    let mut typed = object.clone();
+    let problems = decode::decode(of, &mut typed);
+    if let Some(why) = problems.mismatch {
+        let why = match (patch, problems.expected) {
+            // A strategic patch is never JSON again: what reads it speaks otherwise.
+            (Patch::Strategic(_), Some(mapped)) => mapped,
+            _ => why,
+        };
+        return Err(refuse(of, object, patch, &why));
+    }
+    let unknown: BTreeSet<String> = problems.unknown.into_iter().collect();
+    let faults = if unknown.is_empty() {
+        Vec::new()
+    } else {
+        document::in_order(shown_object(of, object, patch).as_bytes(), &unknown, &[])
+    };
+    match validation {
+        FieldValidation::Strict if !faults.is_empty() => {
+            let why = format!("strict decoding error: {}", faults.join(", "));
+            return Err(refuse(of, object, patch, &why));
+        }
+        FieldValidation::Warn => faults.iter().for_each(|fault| warnings.add(fault)),
+        FieldValidation::Strict | FieldValidation::Ignore => {}
+    }
+    *object = typed;
+    Ok(())
+}
+
+fn refuse(of: usize, object: &Value, patch: &Patch, why: &str) -> StatusError {
+    let shown = match patch {
+        Patch::Strategic(patch) => go_map(patch),
+        _ => shown_object(of, object, patch),
+    };
+    let message = format!("Invalid value: {}: {why}", number::quoted(&shown));
+    let mut error = StatusError::new(
+        422,
+        "Invalid",
+        format!(" \"\" is invalid: patch: {message}"),
+    );
+    error.details = Some(json!({"causes": [
+        {"reason": "FieldValueInvalid", "message": message, "field": "patch"}]}));
+    error
+}
+
+/// The object as the patch leaves it, as JSON.
+fn shown_object(of: usize, object: &Value, patch: &Patch) -> String {
+    match patch {
+        Patch::Merge(patch) => order::json(of, object, patch),
+        Patch::Json(patch) => order::json(of, object, &touched(patch)),
+        Patch::Strategic(_) | Patch::Apply(_) => object.to_string(),
+    }
+}
+
+/// The places that a JSON patch touches, as a tree.
+fn touched(patch: &Value) -> Value {
+    let mut tree = Value::Object(Map::new());
+    for operation in patch.as_array().into_iter().flatten() {
+        for name in ["path", "from"] {
+            let path = operation[name].as_str().unwrap_or_default();
+            let mut here = &mut tree;
+            for step in path.split('/').skip(1) {
+                let step = step.replace("~1", "/").replace("~0", "~");
+                let Value::Object(map) = here else { break };
+                here = map.entry(step).or_insert_with(|| Value::Object(Map::new()));
+            }
+        }
+    }
+    tree
+}
+
+/// As Go prints a map.
+fn go_map(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(list) => {
+            let list: Vec<String> = list.iter().map(go_map).collect();
+            format!("[{}]", list.join(" "))
+        }
+        Value::Object(map) => {
+            let fields = map
+                .iter()
+                .map(|(name, value)| format!("{name}:{}", go_map(value)));
+            format!("map[{}]", fields.collect::<Vec<_>>().join(" "))
+        }
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::Registry;
+
+    #[track_caller]
+    fn refused(patch: Patch, object: &Value) -> String {
+        let res = Registry::with_builtin()
+            .find("apps", "v1", "deployments")
+            .unwrap();
+        let how = (FieldValidation::Strict, &Warnings::default());
+        patched(&res, &mut object.clone(), &patch, how)
+            .unwrap_err()
+            .message
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_in_the_words_of_its_patch() {
+        let object = json!({"kind": "Deployment", "apiVersion": "apps/v1",
+            "spec": {"replicas": "a", "selector": {}, "strategy": {"type": "x", "rollingUpdate": {}}}});
+        let change = json!({"spec": {"replicas": "a"}});
+        assert_eq!(
+            refused(Patch::Strategic(change.clone()), &object),
+            " \"\" is invalid: patch: Invalid value: \"map[spec:map[replicas:a]]\": unrecognized type: int32"
+        );
+        let why = "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32";
+        let shown = "{\\\"apiVersion\\\":\\\"apps/v1\\\",\\\"kind\\\":\\\"Deployment\\\",\\\"spec\\\":{\\\"replicas\\\":\
+                     \\\"a\\\",\\\"selector\\\":{},\\\"strategy\\\":{\\\"type\\\":\\\"x\\\",\\\"rollingUpdate\\\":{}}}}";
+        let wanted = format!(" \"\" is invalid: patch: Invalid value: \"{shown}\": {why}");
+        assert_eq!(refused(Patch::Merge(change), &object), wanted);
+        let change = json!([{"op": "replace", "path": "/spec/replicas", "value": "a"}]);
+        assert_eq!(refused(Patch::Json(change), &object), wanted);
+        let object = json!({"spec": {"foo": 1}});
+        assert_eq!(
+            refused(Patch::Strategic(object.clone()), &object),
+            " \"\" is invalid: patch: Invalid value: \"map[spec:map[foo:1]]\": strict decoding error: \
+             unknown field \"spec.foo\""
+        );
+    }
+}
