@@ -112,7 +112,7 @@ fn json_text(call: &Call, mut text: String) -> Answer {
 }
 
 fn plain_json(call: &Call, text: String) -> Answer {
-    Ok(respond::bytes(
+    Ok(respond::document(
         StatusCode::OK,
         Bytes::from(text),
         call.accept.syntax,
@@ -137,7 +137,7 @@ fn tagged(call: &Call, document: Vec<u8>, tag: Option<String>) -> Answer {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         response
     } else {
-        respond::bytes(StatusCode::OK, Bytes::from(document), call.accept.syntax)
+        respond::document(StatusCode::OK, Bytes::from(document), call.accept.syntax)
     };
     let headers = response.headers_mut();
     if let Ok(tag) = HeaderValue::from_str(&tag) {

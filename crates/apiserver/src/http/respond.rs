@@ -26,6 +26,14 @@ pub(super) fn bytes(code: StatusCode, bytes: Bytes, syntax: Syntax) -> Response<
     }
 }
 
+/// A document that is JSON already, and ends as it ends.
+pub(super) fn document(code: StatusCode, document: Bytes, syntax: Syntax) -> Response<Body> {
+    match syntax {
+        Syntax::Yaml => bytes(code, document, syntax),
+        Syntax::Json | Syntax::Protobuf => build(code, JSON, document),
+    }
+}
+
 /// A value.
 pub(super) fn value(code: StatusCode, value: &Value, syntax: Syntax) -> Response<Body> {
     match syntax {
