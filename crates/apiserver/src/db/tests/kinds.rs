@@ -308,14 +308,10 @@ async fn a_malformed_object_is_refused_and_changes_nothing() {
 async fn an_object_that_nests_too_deep_is_refused_before_it_cannot_be_read() {
     let world = World::new().await;
     let nested = |levels: usize| (0..levels).fold(json!(1), |inner, _| json!({ "a": inner }));
-    let map = json!({"metadata": {"name": "a"}, "revision": 1, "data": nested(60)});
-    world.create("controllerrevisions", map).await.unwrap();
-    let path = format!("/data{}", "/a".repeat(60));
-    let deeper = Patch::Json(json!([{"op": "add", "path": path, "value": nested(60)}]));
-    let error = world
-        .patch("controllerrevisions", "a", deeper)
-        .await
-        .unwrap_err();
+    let revision = |name: &str, levels: usize| json!({"metadata": {"name": name}, "revision": 1, "data": nested(levels)});
+    let plural = "controllerrevisions";
+    world.create(plural, revision("a", 60)).await.unwrap();
+    let error = world.create(plural, revision("b", 120)).await.unwrap_err();
     assert_eq!(error.code, 400);
-    assert!(world.get("controllerrevisions", "a").unwrap()["data"].is_object());
+    assert!(world.get(plural, "a").unwrap()["data"].is_object());
 }
