@@ -6,17 +6,24 @@
 //! so no plan is ever stale, and nothing conflicts. No polling.
 mod action;
 mod aggregate;
+mod claim;
 mod collect;
 mod conditions;
 mod crd;
+mod daemon_set;
 mod deployment;
+mod endpoints;
 mod events;
+mod expiry;
+mod history;
 mod index;
+mod job;
 mod namespace;
 mod pods;
 mod replica_set;
 mod secret;
 mod slices;
+mod stateful_set;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -25,7 +32,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep_until};
 
-use crate::db::{Clock, Db, MintToken, Options};
+use crate::db::{self, Clock, Db, MintToken, Options};
 use crate::error::StatusError;
 use crate::registry::{Registry, StorageKey};
 use crate::store::snapshot::Snapshot;
@@ -55,6 +62,11 @@ pub(crate) enum What {
     Deployment,
     ReplicaSet,
     ReplicationController,
+    StatefulSet,
+    DaemonSet,
+    Job,
+    Endpoints,
+    Event,
     Slices,
 }
 
@@ -76,6 +88,11 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// Looks again then, or earlier.
+    pub(crate) fn look_at(&mut self, at: Timestamp) {
+        self.again = Some(self.again.map_or(at, |before| before.min(at)));
+    }
+
     fn is_empty(&self) -> bool {
         self.actions.is_empty() && self.again.is_none()
     }
@@ -113,13 +130,24 @@ fn plan_of(view: &View<'_>, what: What, namespace: &str, name: &str) -> Plan {
         What::ReplicationController => {
             replica_set::plan(view, replica_set::CONTROLLER, (namespace, name))
         }
+        What::StatefulSet => stateful_set::plan(view, namespace, name),
+        What::DaemonSet => daemon_set::plan(view, namespace, name),
+        What::Job => job::plan(view, namespace, name),
+        What::Endpoints => endpoints::plan(view, namespace, name),
+        What::Event => expiry::plan(view, namespace, name),
         What::Slices => slices::plan(view, namespace, name),
     }
+}
+
+/// Whether the API server itself looks after it, also where others run the controllers.
+fn is_the_servers(key: &Key) -> bool {
+    matches!(key, Key::Of(What::Crd | What::Event, _, _))
 }
 
 /// Starts the task.
 pub(crate) fn start(db: &Db, options: &Options) {
     let controllers = Controllers {
+        mode: options.controllers,
         db: db.clone(),
         clock: Arc::clone(&options.clock),
         root_ca: options.root_ca_pem.clone(),
@@ -139,6 +167,7 @@ pub(crate) fn start(db: &Db, options: &Options) {
 }
 
 struct Controllers {
+    mode: db::Controllers,
     db: Db,
     clock: Clock,
     root_ca: Option<String>,
@@ -210,6 +239,9 @@ impl Controllers {
             let Some(key) = self.due.pop_first() else {
                 break;
             };
+            if self.mode == db::Controllers::Off && !is_the_servers(&key) {
+                continue;
+            }
             let dependents = self.index.dependents_of(&published.snapshot, &key);
             let view = View {
                 state: &published.snapshot,

@@ -45,9 +45,7 @@ impl Db {
         let (shared, writer) = engine::start(storage, &options)?;
         let db = Self { shared, writer };
         boot::boot(&db, &options).await?;
-        if options.controllers == Controllers::Run {
-            crate::controllers::start(&db, &options);
-        }
+        crate::controllers::start(&db, &options);
         Ok(db)
     }
 

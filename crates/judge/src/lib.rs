@@ -6,6 +6,7 @@ pub mod binaries;
 mod cluster;
 pub mod compare;
 mod daemon;
+mod managed;
 pub mod normal;
 mod ours;
 pub mod play;
@@ -18,5 +19,6 @@ use k8s_openapi as _;
 
 pub use cluster::{Cluster, Kind, config};
 pub use daemon::Daemon;
+pub use managed::Managed;
 pub use ours::Ours;
 pub use real::{Fsync, Parts, Real};

@@ -42,7 +42,6 @@ static RULES: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         (r"(continue=)[A-Za-z0-9_%-]+", "$1<continue>"),
         (r"\b(\d{1,3}\.){3}\d{1,3}:\d{4,5}\b", "<address>"),
         (r"\b(\d{1,3}\.){3}\d{1,3}\b", "<ip>"),
-        (r"\b(\d+[smhd]){1,2}\b( ago)?", "<age>"),
         (r"<invalid>|<unknown>  ", "<age>"),
         (r"\.[0-9a-f]{16}\b", ".<event>"),
     ];
@@ -61,6 +60,8 @@ static RULES: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         "$1<hash>",
     ));
     rules.push((rule(&format!("-{LETTERS}{{5}}\\b")), "-<made-up>"));
+    // After the names: some look like an age.
+    rules.push((rule(r"\b(\d+[smhd]){1,2}\b( ago)?"), "<age>"));
     // Columns are as wide as what has been replaced in them.
     rules.push((rule(r"(?m)[ \t]+$"), ""));
     rules

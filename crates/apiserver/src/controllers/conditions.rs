@@ -9,6 +9,11 @@ pub(super) fn find<'a>(status: &'a Value, kind: &str) -> Option<&'a Value> {
     conditions.find(|condition| condition["type"] == kind)
 }
 
+/// Whether a condition is true.
+pub(super) fn holds(status: &Value, kind: &str) -> bool {
+    find(status, kind).is_some_and(|condition| condition["status"] == "True")
+}
+
 /// The list of conditions of a status, to change.
 pub(super) fn of(status: &mut Map<String, Value>) -> &mut Vec<Value> {
     let conditions = status.entry("conditions").or_insert(Value::Null);

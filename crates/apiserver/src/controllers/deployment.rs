@@ -7,6 +7,8 @@ mod revision;
 mod rollout;
 mod status;
 
+pub(super) use revision::hash as hash_of;
+
 use std::collections::BTreeSet;
 
 use serde_json::Value;

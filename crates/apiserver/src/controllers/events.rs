@@ -61,6 +61,13 @@ impl Note {
         }
     }
 
+    pub(crate) fn warning(self) -> Self {
+        Self {
+            mood: Mood::Warning,
+            ..self
+        }
+    }
+
     /// What repeats have in common, without the message.
     fn kind(&self) -> String {
         let about = &self.about;

@@ -117,6 +117,20 @@ impl Index {
             due.insert(key);
         }
         match collection {
+            ("", "services") => {
+                due.insert(Key::Of(
+                    What::Endpoints,
+                    namespace,
+                    object.name().to_owned(),
+                ));
+            }
+            ("", "endpoints") => {
+                due.insert(Key::Of(
+                    What::Endpoints,
+                    namespace,
+                    object.name().to_owned(),
+                ));
+            }
             ("", "pods") => self.pod(change, due),
             ("", "nodes") => self.node(change, due),
             ("rbac.authorization.k8s.io", "clusterroles") => {
@@ -219,14 +233,22 @@ impl Index {
             let selected = |pod: &Arc<Object>| selector.matches(|key| pod.label(key));
             if selected(object) || change.old.as_ref().is_some_and(selected) {
                 due.insert(key.clone());
+                if let Key::Of(What::Slices, namespace, name) = key {
+                    let (namespace, name) = (namespace.clone(), name.clone());
+                    due.insert(Key::Of(What::Endpoints, namespace, name));
+                }
             }
         }
     }
 
-    /// A node's zone is written into the slices.
+    /// A node's zone is written into the slices, and daemons come to nodes.
     fn node(&self, change: &Change, due: &mut BTreeSet<Key>) {
+        let keys = self.selectors.values().flat_map(BTreeMap::keys);
+        let daemons = keys.filter(|key| matches!(key, Key::Of(What::DaemonSet, _, _)));
+        due.extend(daemons.cloned());
         let zone = |node: &Arc<Object>| node.label(super::slices::ZONE).map(str::to_owned);
-        if change.old.as_ref().and_then(zone) == zone(&change.new) {
+        let stays = change.old.is_some() && change.removed == Removed::No;
+        if stays && change.old.as_ref().and_then(zone) == zone(&change.new) {
             return;
         }
         let keys = self.selectors.values().flat_map(BTreeMap::keys);
@@ -244,9 +266,13 @@ fn what_of((group, plural): (&str, &str)) -> Option<What> {
         ("", "secrets") => What::Secret,
         ("", "serviceaccounts") => What::Account,
         ("", "services") => What::Slices,
+        ("", "events") => What::Event,
         ("", "replicationcontrollers") => What::ReplicationController,
         ("apps", "deployments") => What::Deployment,
         ("apps", "replicasets") => What::ReplicaSet,
+        ("apps", "statefulsets") => What::StatefulSet,
+        ("apps", "daemonsets") => What::DaemonSet,
+        ("batch", "jobs") => What::Job,
         ("apiextensions.k8s.io", "customresourcedefinitions") => What::Crd,
         _ => return None,
     })
@@ -258,6 +284,9 @@ fn owner_of(kind: &str) -> Option<What> {
         "ReplicaSet" => What::ReplicaSet,
         "ReplicationController" => What::ReplicationController,
         "Deployment" => What::Deployment,
+        "StatefulSet" => What::StatefulSet,
+        "DaemonSet" => What::DaemonSet,
+        "Job" => What::Job,
         _ => return None,
     })
 }
@@ -265,7 +294,12 @@ fn owner_of(kind: &str) -> Option<What> {
 fn selects_pods(what: What) -> bool {
     matches!(
         what,
-        What::Slices | What::ReplicaSet | What::ReplicationController
+        What::Slices
+            | What::ReplicaSet
+            | What::ReplicationController
+            | What::StatefulSet
+            | What::DaemonSet
+            | What::Job
     )
 }
 

@@ -63,12 +63,30 @@ pub(super) fn availability(pod: &Value, min_ready: i64, now: Timestamp) -> Avail
     }
 }
 
-/// The owner reference of a controller.
-pub(super) fn controlled_by(api_version: &str, kind: &str, owner: &Value) -> Value {
-    json!([{
+/// The reference to an owner that controls.
+pub(super) fn reference_to(api_version: &str, kind: &str, owner: &Value) -> Value {
+    json!({
         "apiVersion": api_version, "kind": kind, "name": owner["metadata"]["name"],
         "uid": owner["metadata"]["uid"], "controller": true, "blockOwnerDeletion": true,
-    }])
+    })
+}
+
+/// The owner references of what an owner makes.
+pub(super) fn controlled_by(api_version: &str, kind: &str, owner: &Value) -> Value {
+    Value::Array(vec![reference_to(api_version, kind, owner)])
+}
+
+/// When a Pod came to its end, as well as can be told.
+pub(super) fn finished_at(pod: &Value) -> Option<Timestamp> {
+    let containers = list(&pod["status"], "containerStatuses").iter();
+    let ends =
+        containers.filter_map(|one| text(&one["state"]["terminated"], "finishedAt").parse().ok());
+    let unready = ready_condition(pod)
+        .filter(|condition| condition["status"] == "False")
+        .and_then(|condition| text(condition, "lastTransitionTime").parse().ok());
+    let deleted = text(&pod["metadata"], "deletionTimestamp").parse().ok();
+    let created = || text(&pod["metadata"], "creationTimestamp").parse().ok();
+    ends.max().or(unready).or(deleted).or_else(created)
 }
 
 /// Whether an object's controller has this uid.

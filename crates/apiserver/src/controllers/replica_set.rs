@@ -8,15 +8,16 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::action::{Action, Behalf, Condition};
+use super::claim::{Owner, claim, selects_own};
 use super::events::Note;
 use super::pods::{
-    Availability, availability, controlled_by, is_active, is_controlled_by, is_finished, is_ready,
-    pod_of, pods, ready_since,
+    Availability, availability, controlled_by, is_active, is_finished, is_ready, pod_of, pods,
+    ready_since,
 };
 use super::{Plan, View, conditions};
 use crate::registry::StorageKey;
 use crate::selector::LabelSelector;
-use crate::store::json::{child, fields, list, set, text};
+use crate::store::json::{fields, list, set, text};
 use crate::store::request::{Propagation, Subresource};
 
 /// Pods created or deleted in one step.
@@ -85,6 +86,9 @@ pub(super) fn plan(view: &View<'_>, kind: Kind, (namespace, name): (&str, &str))
         return plan;
     };
     let set = object.value();
+    if !selects_own(&kind.selector(&set), &set["spec"]["template"]) {
+        return plan;
+    }
     let members = members(view, kind, &set, &mut plan);
     let before = plan.actions.len();
     if !object.is_terminating() {
@@ -137,58 +141,24 @@ fn manage(view: &View<'_>, kind: Kind, (set, active): (&Value, &[Value]), plan: 
     }
 }
 
-/// The Pods that count as replicas. Those that match and have no controller are adopted, those
-/// that no longer match are let go.
+/// The Pods that count as replicas.
 fn members(view: &View<'_>, kind: Kind, set: &Value, plan: &mut Plan) -> Members {
-    let meta = &set["metadata"];
-    let uid = text(meta, "uid");
-    let may_adopt = meta["deletionTimestamp"].is_null();
     let selector = kind.selector(set);
+    let owner = Owner {
+        api_version: kind.api_version,
+        kind: kind.name,
+        object: set,
+        selector: &selector,
+    };
     let mut members = Members::default();
-    for object in view.state.within(&pods(), Some(text(meta, "namespace"))) {
-        let matches = selector.matches(|key| object.label(key));
-        let owned = object.owners().any(|owner| owner == uid);
-        if !owned && (!matches || !may_adopt) {
-            continue;
-        }
-        let mut pod = object.value();
-        let controlled = owned && is_controlled_by(&pod, uid);
-        if controlled && matches && object.is_terminating() && !is_finished(&pod) {
-            members.terminating += 1;
-        }
-        if !is_active(&pod) {
-            continue;
-        }
-        if controlled && matches {
+    for pod in claim(view, &owner, plan) {
+        if is_active(&pod) {
             members.active.push(pod);
-            continue;
-        }
-        let references = list(&pod["metadata"], "ownerReferences");
-        let has_controller = references.iter().any(|owner| owner["controller"] == true);
-        let mut owners = references.to_vec();
-        if matches && !has_controller {
-            owners.extend(list_of(controlled_by(kind.api_version, kind.name, set)));
-        } else if controlled && !matches {
-            owners.retain(|owner| owner["uid"] != uid);
         } else {
-            continue;
-        }
-        let owners = (!owners.is_empty()).then_some(Value::Array(owners));
-        crate::store::json::set(child(&mut pod, "metadata"), "ownerReferences", owners);
-        plan.actions
-            .push(Action::Update(pods(), Subresource::None, pod.clone()));
-        if matches {
-            members.active.push(pod);
+            members.terminating += usize::from(!is_finished(&pod));
         }
     }
     members
-}
-
-fn list_of(value: Value) -> Vec<Value> {
-    match value {
-        Value::Array(list) => list,
-        _ => Vec::new(),
-    }
 }
 
 /// The Pods, the least useful first: without a node, not running, not ready, cheap to lose, on a
@@ -287,7 +257,7 @@ fn status(
         match availability(pod, min_ready, view.now) {
             Availability::Available => available += 1,
             Availability::At(at) => {
-                plan.again = Some(plan.again.map_or(at, |before: Timestamp| before.min(at)));
+                plan.look_at(at);
             }
             Availability::Unavailable => {}
         }

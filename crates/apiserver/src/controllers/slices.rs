@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::action::Action;
+use super::events::Note;
 use super::pods::{controlled_by, is_finished, is_ready, pods};
 use super::{Plan, View};
 use crate::registry::StorageKey;
@@ -45,7 +46,8 @@ pub(super) fn plan(view: &View<'_>, namespace: &str, name: &str) -> Plan {
         // looks after them now. Those of a Service that is gone go with it.
         return plan;
     };
-    let mut groups = groups(view, &service);
+    let mut lost = Vec::new();
+    let mut groups = groups(view, &service, &mut lost);
     if groups.is_empty() {
         // One slice says that nobody serves; the best is one that has the ports already.
         groups.insert(
@@ -75,7 +77,43 @@ pub(super) fn plan(view: &View<'_>, namespace: &str, name: &str) -> Plan {
         }
     }
     plan.actions.extend(spare.into_iter().map(delete));
+    date(view, &service, &ours, &mut plan);
+    if !lost.is_empty() {
+        let all = match lost.as_slice() {
+            [one] => one.clone(),
+            more => format!("[{}]", more.join(", ")),
+        };
+        let message =
+            format!("Error updating Endpoint Slices for Service {namespace}/{name}: {all}");
+        let reason = "FailedToUpdateEndpointSlices";
+        let note = Note::new("endpoint-slice-controller", &service, reason, message);
+        plan.actions.push(Action::Tell(note.warning()));
+    }
     plan
+}
+
+/// Writes into each slice that is made or changed, from what time the change is.
+fn date(view: &View<'_>, service: &Value, ours: &[Value], plan: &mut Plan) {
+    let meta = &service["metadata"];
+    let pods_of = |slice: &Value| -> BTreeMap<String, Value> {
+        let endpoints = list(slice, "endpoints").iter();
+        let named = endpoints.map(|one| (text(&one["targetRef"], "name").to_owned(), one.clone()));
+        named.collect()
+    };
+    let before: BTreeMap<String, Value> = ours.iter().flat_map(pods_of).collect();
+    let namespace = text(meta, "namespace");
+    for action in &mut plan.actions {
+        let (Action::Create(_, slice) | Action::Update(_, _, slice)) = action else {
+            continue;
+        };
+        let trigger = if ours.is_empty() {
+            Some(text(meta, "creationTimestamp").to_owned())
+        } else {
+            let since = |name: &str| pod_trigger(view, namespace, name);
+            trigger_of_new(&before, &pods_of(slice), since)
+        };
+        annotate(child(slice, "metadata"), trigger);
+    }
 }
 
 /// By its ports a slice belongs to a group.
@@ -83,7 +121,8 @@ fn key_of(slice: &Value) -> String {
     Value::Array(list(slice, "ports").to_vec()).to_string()
 }
 
-fn selects(service: &Value) -> bool {
+/// Whether a Service chooses its Pods.
+pub(super) fn selects(service: &Value) -> bool {
     let selector = service["spec"]["selector"].as_object();
     selector.is_some_and(|selector| !selector.is_empty())
         && service["spec"]["type"] != "ExternalName"
@@ -99,10 +138,12 @@ struct Group {
     kept: usize,
 }
 
-/// The endpoints behind a Service, by their ports.
-fn groups(view: &View<'_>, service: &Value) -> BTreeMap<String, Group> {
+/// The endpoints behind a Service, by their ports. Pods whose node is not known do not count.
+fn groups(view: &View<'_>, service: &Value, lost: &mut Vec<String>) -> BTreeMap<String, Group> {
     let namespace = text(&service["metadata"], "namespace");
     let selector = LabelSelector::from_map(&service["spec"]["selector"]);
+    let publish = service["spec"]["publishNotReadyAddresses"] == true;
+    let nodes = StorageKey::new("", "nodes");
     let mut groups: BTreeMap<String, Group> = BTreeMap::new();
     let pods = pods();
     let selected = view
@@ -117,6 +158,15 @@ fn groups(view: &View<'_>, service: &Value) -> BTreeMap<String, Group> {
                 .parse()
                 .is_ok_and(|ip: std::net::IpAddr| ip.is_ipv4())
         {
+            continue;
+        }
+        let node = text(&pod["spec"], "nodeName");
+        if !publish && view.state.get(&nodes, "", node).is_none() {
+            lost.push(format!(
+                "skipping Pod {} for Service {namespace}/{}: Node {node} Not Found",
+                object.name(),
+                text(&service["metadata"], "name")
+            ));
             continue;
         }
         let ports = ports(service, &pod);
@@ -158,7 +208,7 @@ fn endpoint(view: &View<'_>, service: &Value, pod: &Value) -> Value {
 }
 
 /// The Service's ports as they are on this Pod; named ones that it does not have are left out.
-fn ports(service: &Value, pod: &Value) -> Vec<Value> {
+pub(super) fn ports(service: &Value, pod: &Value) -> Vec<Value> {
     let mut ports = Vec::new();
     for port in list(&service["spec"], "ports") {
         let protocol = text(port, "protocol");
@@ -216,12 +266,21 @@ fn update(
 ) {
     let mut after = slice.clone();
     let map = fields(&mut after);
-    map.insert("endpoints".to_owned(), Value::Array(endpoints));
-    map.insert("ports".to_owned(), Value::Array(ports.to_vec()));
+    map.insert("endpoints".to_owned(), or_null(endpoints));
+    map.insert("ports".to_owned(), or_null(ports.to_vec()));
     child(&mut after, "metadata").insert("labels".to_owned(), labels(service));
     if after != *slice {
         plan.actions
             .push(Action::Update(slices(), Subresource::None, after));
+    }
+}
+
+/// As Kubernetes stores them: an empty list is none.
+fn or_null(list: Vec<Value>) -> Value {
+    if list.is_empty() {
+        Value::Null
+    } else {
+        Value::Array(list)
     }
 }
 
@@ -246,7 +305,8 @@ fn create(service: &Value, ports: &[Value], endpoints: Vec<Value>) -> Action {
             "namespace": meta["namespace"], "labels": labels(service),
             "ownerReferences": controlled_by("v1", "Service", service),
         },
-        "addressType": "IPv4", "ports": ports, "endpoints": endpoints,
+        "addressType": "IPv4", "ports": or_null(ports.to_vec()),
+        "endpoints": or_null(endpoints),
     });
     Action::Create(slices(), slice)
 }
@@ -260,4 +320,45 @@ fn delete(slice: &Value) -> Action {
         uid: text(meta, "uid").to_owned(),
         how: Propagation::Background,
     }
+}
+
+const TRIGGER: &str = "endpoints.kubernetes.io/last-change-trigger-time";
+
+/// Says in annotations what time the change is from; nothing, if nobody can tell.
+pub(super) fn annotate(meta: &mut Map<String, Value>, trigger: Option<String>) {
+    match trigger {
+        Some(time) => {
+            let annotations = meta.entry("annotations").or_insert(Value::Null);
+            fields(annotations).insert(TRIGGER.to_owned(), time.into());
+        }
+        None => {
+            if let Some(annotations) = meta.get_mut("annotations") {
+                let annotations = fields(annotations);
+                annotations.remove(TRIGGER);
+                if annotations.is_empty() {
+                    meta.remove("annotations");
+                }
+            }
+        }
+    }
+}
+
+/// Since when a Pod is as it is: the earliest of those that have changed is the change's time.
+pub(super) fn trigger_of_new(
+    before: &BTreeMap<String, Value>,
+    after: &BTreeMap<String, Value>,
+    trigger: impl Fn(&str) -> Option<String>,
+) -> Option<String> {
+    let changed = after
+        .iter()
+        .filter(|(name, value)| before.get(*name) != Some(value));
+    changed.filter_map(|(name, _)| trigger(name)).min()
+}
+
+/// When a Pod has become ready, or the contrary, or was made.
+pub(super) fn pod_trigger(view: &View<'_>, namespace: &str, name: &str) -> Option<String> {
+    let pod = view.state.get(&pods(), namespace, name)?.value();
+    let ready = super::conditions::find(&pod["status"], "Ready");
+    let since = ready.map(|ready| text(ready, "lastTransitionTime").to_owned());
+    since.or_else(|| Some(text(&pod["metadata"], "creationTimestamp").to_owned()))
 }

@@ -36,6 +36,9 @@ pub struct Args {
     /// Accept loopback addresses as endpoints, which Kubernetes refuses
     #[arg(long)]
     pub loopback_endpoints: bool,
+    /// Leave the controllers to a kube-controller-manager
+    #[arg(long)]
+    pub no_controllers: bool,
 }
 
 /// As kube-apiserver's.
@@ -57,7 +60,11 @@ impl From<Args> for Config {
             } else {
                 LoopbackEndpoints::Refused
             },
-            controllers: Controllers::Run,
+            controllers: if args.no_controllers {
+                Controllers::Off
+            } else {
+                Controllers::Run
+            },
         }
     }
 }
