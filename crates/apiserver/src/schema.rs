@@ -23,6 +23,7 @@ use crate::registry::Resource;
 use crate::store::request::{FieldValidation, Warnings};
 
 pub(crate) use patched::patched;
+pub(crate) use time::{nanos, written as duration};
 
 /// The type of a group, version and kind; nothing for custom kinds.
 pub(crate) fn type_of(group: &str, version: &str, kind: &str) -> Option<usize> {
@@ -66,6 +67,11 @@ pub(crate) fn read(
         unknown.extend(problems.unknown);
     }
     strict(reading, document::in_order(text, &unknown, &duplicates))
+}
+
+/// Takes out of a value what says nothing, and what does not fit its type.
+pub(crate) fn tidy(of: usize, value: &mut Value) {
+    decode::decode(of, value);
 }
 
 /// Writes a complete object as Kubernetes would: what says nothing goes, what is always there comes.

@@ -1,6 +1,7 @@
 //! What form of answer a client accepts, and how Kubernetes says that there is none such. Pure.
 
 use super::body::Syntax;
+use super::protobuf;
 use crate::error::StatusError;
 
 /// The form of an answer.
@@ -93,6 +94,7 @@ fn essence(clause: &str) -> Option<Syntax> {
     match clause.split(';').next()?.trim() {
         "application/json" | "application/*" | "*/*" => Some(Syntax::Json),
         "application/yaml" => Some(Syntax::Yaml),
+        protobuf::MEDIA_TYPE => Some(Syntax::Protobuf),
         _ => None,
     }
 }
@@ -102,7 +104,10 @@ fn parse(clause: &str, place: Place) -> Option<Accept> {
     let first = parts.next()?;
     let syntax = match essence(first) {
         // Events are only told as JSON.
-        Some(Syntax::Yaml) if place == Place::Watch => return None,
+        Some(Syntax::Yaml | Syntax::Protobuf) if place == Place::Watch => return None,
+        Some(Syntax::Protobuf) if place == Place::Discovery || clause.contains("as=") => {
+            return None;
+        }
         Some(syntax) => syntax,
         // The log of a pod is text, whatever else may be asked.
         None if place == Place::Other && matches!(first, "text/plain" | "text/*") => Syntax::Json,

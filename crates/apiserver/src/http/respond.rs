@@ -5,20 +5,25 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WARNIN
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::Body;
 use super::body::Syntax;
+use super::{Body, protobuf};
 use crate::error::StatusError;
 use crate::object::Object;
 use crate::registry::Resource;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const YAML: HeaderValue = HeaderValue::from_static("application/yaml");
+const PROTOBUF: HeaderValue = HeaderValue::from_static(protobuf::MEDIA_TYPE);
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 /// A body that is JSON already.
 pub(super) fn bytes(code: StatusCode, bytes: Bytes, syntax: Syntax) -> Response<Body> {
     match syntax {
-        Syntax::Json | Syntax::Protobuf => with(code, JSON, Body::line(bytes)),
+        Syntax::Json => with(code, JSON, Body::line(bytes)),
+        Syntax::Protobuf => match serde_json::from_slice::<Value>(&bytes) {
+            Ok(parsed) => value(code, &parsed, Syntax::Protobuf),
+            Err(error) => status(&StatusError::internal(error)),
+        },
         Syntax::Yaml => match serde_json::from_slice::<Value>(&bytes) {
             Ok(parsed) => value(code, &parsed, Syntax::Yaml),
             Err(error) => status(&StatusError::internal(error)),
@@ -37,7 +42,12 @@ pub(super) fn document(code: StatusCode, document: Bytes, syntax: Syntax) -> Res
 /// A value.
 pub(super) fn value(code: StatusCode, value: &Value, syntax: Syntax) -> Response<Body> {
     match syntax {
-        Syntax::Json | Syntax::Protobuf => with(code, JSON, Body::line(value.to_string())),
+        Syntax::Json => with(code, JSON, Body::line(value.to_string())),
+        Syntax::Protobuf => match protobuf::encode(value) {
+            Some(bytes) => build(code, PROTOBUF, Bytes::from(bytes)),
+            // Kinds of CRDs have no such form: whoever prefers it takes JSON too.
+            None => with(code, JSON, Body::line(value.to_string())),
+        },
         Syntax::Yaml => match serde_saphyr::to_string(value) {
             Ok(text) => build(code, YAML, Bytes::from(text)),
             Err(error) => status(&StatusError::internal(error)),

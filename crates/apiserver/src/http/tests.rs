@@ -140,8 +140,14 @@ fn first_acceptable_form_wins() {
         (
             Some("application/vnd.kubernetes.protobuf"),
             Place::List,
+            Some(Form::Object),
+        ),
+        (
+            Some("application/vnd.kubernetes.protobuf"),
+            Place::Discovery,
             None,
         ),
+        (Some("application/cbor"), Place::List, None),
         (
             Some("application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"),
             Place::List,

@@ -55,7 +55,6 @@ pub(crate) struct Field {
     /// In JSON; empty if its fields are written among the struct's own.
     pub(crate) name: &'static str,
     /// In protobuf; 0 if it is not there.
-    #[expect(dead_code, reason = "protobuf is still read by a table of its own")]
     pub(crate) number: u32,
     pub(crate) omit_empty: bool,
     pub(crate) omit_zero: bool,

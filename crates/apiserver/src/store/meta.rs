@@ -304,6 +304,7 @@ pub(crate) fn counts_generations(res: &Resource) -> bool {
                 | "DaemonSet"
                 | "Job"
                 | "CronJob"
+                | "PriorityClass"
                 | "Pod"
                 | "PodDisruptionBudget"
                 | "EndpointSlice"
