@@ -59,7 +59,7 @@ pub(super) fn create(
         fields(&mut owned).remove("status");
     }
     plugins::change(store, moment, res, object)?;
-    begin(res, object);
+    begin(moment, res, object);
     allocate(store, moment, res, (None, object))?;
     let mut causes = meta::problems(res, object);
     check(store, moment, res, (None, object), &mut causes);
@@ -165,25 +165,33 @@ fn complete(store: &Store, res: &Resource, before: Option<&Value>, object: &mut 
 }
 
 /// What a new object begins with, whatever the client says.
-fn begin(res: &Resource, object: &mut Value) {
+fn begin(moment: &Moment<'_>, res: &Resource, object: &mut Value) {
     let kind = res.kind.as_str();
     match (res.group.as_str(), kind) {
         ("", "Namespace") => core::new_namespace(object),
         ("", "Pod" | "Node") => {}
-        ("", "Service") => {
+        ("", "Service") | ("networking.k8s.io", "Ingress") => {
             fields(object).insert(
                 "status".to_owned(),
                 serde_json::json!({ "loadBalancer": {} }),
             );
         }
-        ("", "PersistentVolumeClaim" | "PersistentVolume") => {
+        ("", "PersistentVolumeClaim") => {
             fields(object).insert(
                 "status".to_owned(),
                 serde_json::json!({ "phase": "Pending" }),
             );
         }
+        ("", "PersistentVolume") => {
+            let now = meta::stamp(moment.now);
+            let status = serde_json::json!({ "phase": "Pending", "lastPhaseTransitionTime": now });
+            fields(object).insert("status".to_owned(), status);
+        }
         ("apps", "Deployment" | "DaemonSet" | "ReplicaSet" | "StatefulSet")
         | ("batch", "Job" | "CronJob")
+        | ("policy", "PodDisruptionBudget")
+        | ("autoscaling", "HorizontalPodAutoscaler")
+        | ("flowcontrol.apiserver.k8s.io", _)
         | ("", "ReplicationController" | "ResourceQuota") => {
             if kind == "Job" {
                 batch::begin(object);
@@ -201,6 +209,12 @@ fn begin(res: &Resource, object: &mut Value) {
 fn first_status(kind: &str) -> Value {
     match kind {
         "ReplicaSet" | "ReplicationController" => serde_json::json!({ "replicas": 0 }),
+        "PodDisruptionBudget" => serde_json::json!({
+            "currentHealthy": 0, "desiredHealthy": 0, "disruptionsAllowed": 0, "expectedPods": 0,
+        }),
+        "HorizontalPodAutoscaler" => {
+            serde_json::json!({ "currentMetrics": null, "desiredReplicas": 0 })
+        }
         "StatefulSet" => serde_json::json!({ "replicas": 0, "availableReplicas": 0 }),
         "DaemonSet" => serde_json::json!({
             "currentNumberScheduled": 0, "numberMisscheduled": 0, "desiredNumberScheduled": 0,

@@ -197,6 +197,26 @@ pub(super) fn complete_node(before: Option<&Value>, object: &mut Value) {
                 defaults::resource_list(list);
             }
         }
+        default(
+            status,
+            "daemonEndpoints",
+            json!({ "kubeletEndpoint": { "Port": 0 } }),
+        );
+        let info = fields(status.entry("nodeInfo").or_insert_with(|| json!({})));
+        for name in [
+            "architecture",
+            "bootID",
+            "containerRuntimeVersion",
+            "kernelVersion",
+            "kubeProxyVersion",
+            "kubeletVersion",
+            "machineID",
+            "operatingSystem",
+            "osImage",
+            "systemUUID",
+        ] {
+            default(info, name, "");
+        }
         if let Some(capacity) = status.get("capacity").cloned().filter(Value::is_object) {
             default(status, "allocatable", capacity);
         }
@@ -207,7 +227,8 @@ pub(super) fn complete_node(before: Option<&Value>, object: &mut Value) {
 pub(super) fn node((before, object): (Option<&Value>, &Value), causes: &mut Causes) {
     let spec = At::new("spec", &object["spec"]);
     let mut seen = Vec::new();
-    for taint in spec.each("taints") {
+    // Kubernetes looks for them where they once were.
+    for taint in spec.get("taints").named("metadata.taints").items() {
         let (key, value, effect) = (taint.get("key"), taint.get("value"), taint.get("effect"));
         key.all_invalid(causes, words::qualified(key.text()));
         let why = words::label_value(value.text());
@@ -221,12 +242,17 @@ pub(super) fn node((before, object): (Option<&Value>, &Value), causes: &mut Caus
         }
         let both = (key.text(), effect.text());
         if seen.contains(&both) {
-            let shown = taint.value.clone();
-            taint.invalid_as(
-                causes,
-                &shown,
-                "taints must be unique by key and effect pair",
-            );
+            causes.push(Cause {
+                reason: "FieldValueDuplicate",
+                message: format!(
+                    "Duplicate value: {{\"Key\":{:?},\"Value\":{:?},\"Effect\":{:?},\
+                     \"TimeAdded\":null}}: taints must be unique by key and effect pair",
+                    key.text(),
+                    value.text(),
+                    effect.text()
+                ),
+                field: taint.path,
+            });
         }
         seen.push(both);
     }

@@ -178,7 +178,11 @@ fn ingress_backend(at: &At<'_>, causes: &mut Causes) {
                 "cannot set both resource and service backends",
             );
         }
-        (true, false) => reference(&resource, causes),
+        (true, false) => {
+            let mut missing = Causes::new();
+            reference(&resource, causes, &mut missing);
+            causes.extend(missing);
+        }
         (false, false) => {
             at.invalid_as(causes, &none, "resource or service backend is required");
         }
@@ -203,7 +207,7 @@ fn ingress_backend(at: &At<'_>, causes: &mut Causes) {
     }
 }
 
-fn reference(at: &At<'_>, causes: &mut Causes) {
+fn reference(at: &At<'_>, causes: &mut Causes, missing: &mut Causes) {
     let group = at.get("apiGroup");
     if group.is_set() {
         group.all_invalid(causes, words::subdomain(group.text()));
@@ -211,7 +215,7 @@ fn reference(at: &At<'_>, causes: &mut Causes) {
     for name in ["kind", "name"] {
         let field = at.get(name);
         if field.text().is_empty() {
-            field.required(causes, "");
+            field.required(missing, "");
         } else {
             field.all_invalid(causes, words::path_segment(field.text()));
         }
@@ -229,7 +233,8 @@ fn class(spec: &At<'_>, causes: &mut Causes) {
     if !parameters.is_set() {
         return;
     }
-    reference(&parameters, causes);
+    let mut missing = Causes::new();
+    reference(&parameters, causes, &mut missing);
     let (scope, namespace) = (parameters.get("scope"), parameters.get("namespace"));
     scope.must_be_one_of(causes, &["Cluster", "Namespace"]);
     match scope.text() {
@@ -241,6 +246,7 @@ fn class(spec: &At<'_>, causes: &mut Causes) {
         }
         _ => {}
     }
+    causes.extend(missing);
 }
 
 fn policy(spec: &At<'_>, causes: &mut Causes) {
@@ -266,7 +272,7 @@ fn policy(spec: &At<'_>, causes: &mut Causes) {
 }
 
 fn policy_port(at: &At<'_>, causes: &mut Causes) {
-    at.get("protocol").one_of(causes, &["SCTP", "TCP", "UDP"]);
+    at.get("protocol").one_of(causes, &["TCP", "UDP", "SCTP"]);
     let (port, end) = (at.get("port"), at.get("endPort"));
     match port.value {
         Value::Null => {

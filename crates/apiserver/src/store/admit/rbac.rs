@@ -40,8 +40,8 @@ pub(super) fn check(
             causes.push(Cause {
                 reason: "FieldValueInvalid",
                 message: format!(
-                    "Invalid value: {{\"APIGroup\":{},\"Kind\":{},\"Name\":{}}}: cannot change \
-                     roleRef",
+                    "Invalid value: {{\"APIGroup\":{},\"Kind\":{},\"Name\":{}}}: field is \
+                     immutable",
                     shown["apiGroup"], shown["kind"], shown["name"]
                 ),
                 field: role.path,
@@ -70,7 +70,7 @@ pub(super) fn check(
 fn policy_rule(res: &Resource, rule: &At<'_>, causes: &mut Causes, late: &mut Causes) {
     let verbs = rule.get("verbs");
     if verbs.is_empty() {
-        verbs.required(late, "verbs must contain at least one value");
+        verbs.required(late, "");
     }
     let (urls, groups, resources) = (
         rule.get("nonResourceURLs"),
@@ -101,15 +101,15 @@ fn binding(res: &Resource, at: &At<'_>, causes: &mut Causes) {
     let kinds: &[&str] = if res.kind == "ClusterRoleBinding" {
         &["ClusterRole"]
     } else {
-        &["ClusterRole", "Role"]
+        &["Role", "ClusterRole"]
     };
     let (kind, name) = (role.get("kind"), role.get("name"));
     if !kinds.contains(&kind.text()) {
         kind.unsupported(causes, kinds);
     }
-    let mut late = Causes::new();
+    let (mut late, mut last) = (Causes::new(), Causes::new());
     if name.text().is_empty() {
-        name.required(&mut late, "");
+        name.required(&mut last, "");
     } else {
         name.all_invalid(causes, words::path_segment(name.text()));
     }
@@ -131,7 +131,7 @@ fn binding(res: &Resource, at: &At<'_>, causes: &mut Causes) {
                     group.unsupported(causes, &[""]);
                 }
                 let namespace = subject.get("namespace");
-                if namespace.text().is_empty() {
+                if !res.is_namespaced() && namespace.text().is_empty() {
                     namespace.required(causes, "");
                 }
             }
@@ -144,4 +144,5 @@ fn binding(res: &Resource, at: &At<'_>, causes: &mut Causes) {
         }
     }
     causes.extend(late);
+    causes.extend(last);
 }

@@ -18,6 +18,10 @@ pub(super) fn container(context: &At<'_>, host_users: bool, causes: &mut Causes)
     if !context.is_set() {
         return;
     }
+    if context.get("privileged").is_true() {
+        let privileged = context.get("privileged");
+        privileged.forbidden(causes, "disallowed by cluster policy");
+    }
     id(&context.get("runAsUser"), causes);
     id(&context.get("runAsGroup"), causes);
     let mount = context.get("procMount");
