@@ -6,6 +6,7 @@
 //! so no plan is ever stale, and nothing conflicts. No polling.
 mod action;
 mod aggregate;
+mod budget;
 mod claim;
 mod collect;
 mod conditions;
@@ -65,6 +66,7 @@ pub(crate) enum What {
     StatefulSet,
     DaemonSet,
     Job,
+    Budget,
     Endpoints,
     Event,
     Slices,
@@ -133,6 +135,7 @@ fn plan_of(view: &View<'_>, what: What, namespace: &str, name: &str) -> Plan {
         What::StatefulSet => stateful_set::plan(view, namespace, name),
         What::DaemonSet => daemon_set::plan(view, namespace, name),
         What::Job => job::plan(view, namespace, name),
+        What::Budget => budget::plan(view, namespace, name),
         What::Endpoints => endpoints::plan(view, namespace, name),
         What::Event => expiry::plan(view, namespace, name),
         What::Slices => slices::plan(view, namespace, name),

@@ -17,6 +17,7 @@ mod access;
 mod body;
 mod call;
 mod documents;
+mod evict;
 mod facts;
 mod guard;
 mod health;

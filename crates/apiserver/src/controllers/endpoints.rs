@@ -148,12 +148,15 @@ fn addresses_of(subsets: &[Value]) -> BTreeMap<String, Value> {
     all
 }
 
+/// Addresses that are ready, those that are not, and the ports of both.
+type Group = (Vec<Value>, Vec<Value>, Vec<Value>);
+
 /// Addresses, by their ports.
 fn subsets(view: &View<'_>, service: &Value) -> Vec<Value> {
     let namespace = text(&service["metadata"], "namespace");
     let selector = LabelSelector::from_map(&service["spec"]["selector"]);
     let publish = service["spec"]["publishNotReadyAddresses"] == true;
-    let mut groups: BTreeMap<String, (Vec<Value>, Vec<Value>, Vec<Value>)> = BTreeMap::new();
+    let mut groups: BTreeMap<String, Group> = BTreeMap::new();
     let mut room = ADDRESSES_MAX;
     for object in view.state.within(&pods(), Some(namespace)) {
         if !selector.matches(|key| object.label(key)) || room == 0 {
@@ -180,7 +183,7 @@ fn subsets(view: &View<'_>, service: &Value) -> Vec<Value> {
             group.1.push(address);
         }
     }
-    let subset = |(mut ready, mut waiting, ports): (Vec<Value>, Vec<Value>, Vec<Value>)| {
+    let subset = |(mut ready, mut waiting, ports): Group| {
         let mut subset = Map::new();
         for (name, addresses) in [
             ("addresses", &mut ready),

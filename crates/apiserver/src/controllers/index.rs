@@ -227,7 +227,7 @@ impl Index {
         };
         let owned = object.owners().next().is_some();
         for (key, selector) in selectors {
-            if owned && !matches!(key, Key::Of(What::Slices, _, _)) {
+            if owned && !matches!(key, Key::Of(What::Slices | What::Budget, _, _)) {
                 continue;
             }
             let selected = |pod: &Arc<Object>| selector.matches(|key| pod.label(key));
@@ -273,6 +273,7 @@ fn what_of((group, plural): (&str, &str)) -> Option<What> {
         ("apps", "statefulsets") => What::StatefulSet,
         ("apps", "daemonsets") => What::DaemonSet,
         ("batch", "jobs") => What::Job,
+        ("policy", "poddisruptionbudgets") => What::Budget,
         ("apiextensions.k8s.io", "customresourcedefinitions") => What::Crd,
         _ => return None,
     })
@@ -300,6 +301,7 @@ fn selects_pods(what: What) -> bool {
             | What::StatefulSet
             | What::DaemonSet
             | What::Job
+            | What::Budget
     )
 }
 

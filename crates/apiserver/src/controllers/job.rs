@@ -353,7 +353,7 @@ impl Sync<'_> {
             None => parallelism,
             Some(completions) => (completions - self.succeeded).clamp(0, parallelism.max(0)),
         };
-        let surplus = self.for_removal((self.active - wanted).max(0).min(BURST));
+        let surplus = self.for_removal((self.active - wanted).clamp(0, BURST));
         if !surplus.is_empty() {
             self.release_and_delete(&surplus);
             return;

@@ -264,7 +264,7 @@ impl Sync<'_> {
             "apps.kubernetes.io/pod-index".to_owned(),
             number.to_string().into(),
         );
-        labels.insert(HASH.to_owned(), revision.name.clone().into());
+        labels.insert(HASH.to_owned(), revision.name.into());
         let service = self.spec()["serviceName"].clone();
         let spec = child(&mut pod, "spec");
         spec.insert("hostname".to_owned(), name.clone().into());

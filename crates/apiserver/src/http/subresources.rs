@@ -97,9 +97,14 @@ async fn evict(call: &Call, res: &Arc<Resource>, bytes: &[u8]) -> Answer {
     if call.write_options()?.dry_run == DryRun::All {
         options.dry_run = DryRun::All;
     }
-    call.server.db.delete(call.target(res), &options).await?;
+    let target = call.target(res);
+    super::evict::refuse(call, target.namespace.unwrap_or_default(), target.name)?;
+    call.server.db.delete(target, &options).await?;
     let mut done = objects::success(json!({}));
     done["code"] = 201.into();
+    if let Some(done) = done.as_object_mut() {
+        done.remove("details");
+    }
     Ok(respond::value(
         StatusCode::CREATED,
         &done,
