@@ -3,8 +3,6 @@
 //! The bytes are encoded once, when the object is written, and every get, list and watch sends
 //! that same copy. The value tree is several times larger than its JSON, so it is not kept:
 //! [`Object::value`] parses when somebody needs to look inside. It must not know about kinds.
-mod encode;
-
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -13,6 +11,7 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use crate::error::StatusError;
+use crate::schema::order;
 
 /// An immutable object as it was at one resource version.
 #[derive(Debug, Clone)]
@@ -56,7 +55,7 @@ struct Owner {
 impl Object {
     /// Encodes a value that carries complete metadata (name, uid, resourceVersion).
     pub fn new(value: &Value) -> Result<Self, StatusError> {
-        let bytes = encode::encode(value).map_err(StatusError::internal)?;
+        let bytes = order::encode(value);
         // Without the room that the encoder took in advance: it would stay as long as the object.
         Ok(Self::assemble(value, Bytes::from(bytes.into_boxed_slice())))
     }

@@ -10,6 +10,7 @@ use super::{Body, protobuf};
 use crate::error::StatusError;
 use crate::object::Object;
 use crate::registry::Resource;
+use crate::schema::order;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const YAML: HeaderValue = HeaderValue::from_static("application/yaml");
@@ -42,11 +43,11 @@ pub(super) fn document(code: StatusCode, document: Bytes, syntax: Syntax) -> Res
 /// A value.
 pub(super) fn value(code: StatusCode, value: &Value, syntax: Syntax) -> Response<Body> {
     match syntax {
-        Syntax::Json => with(code, JSON, Body::line(value.to_string())),
+        Syntax::Json => with(code, JSON, Body::line(order::encode(value))),
         Syntax::Protobuf => match protobuf::encode(value) {
             Some(bytes) => build(code, PROTOBUF, Bytes::from(bytes)),
             // Kinds of CRDs have no such form: whoever prefers it takes JSON too.
-            None => with(code, JSON, Body::line(value.to_string())),
+            None => with(code, JSON, Body::line(order::encode(value))),
         },
         Syntax::Yaml => match serde_saphyr::to_string(value) {
             Ok(text) => build(code, YAML, Bytes::from(text)),

@@ -20,6 +20,7 @@ use crate::db::{Bookmarks, From, Watch, WatchEvent, WatchOptions};
 use crate::error::StatusError;
 use crate::object::Object;
 use crate::registry::Resource;
+use crate::schema::order;
 use crate::selector::FieldSelector;
 use crate::table;
 
@@ -190,11 +191,7 @@ impl Framing {
                 if *initial_events_end {
                     metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
                 }
-                put_line(
-                    out,
-                    "BOOKMARK",
-                    self.bookmark(metadata).to_string().as_bytes(),
-                );
+                put_line(out, "BOOKMARK", &order::encode(&self.bookmark(metadata)));
             }
             WatchEvent::Error(error) => put_error(out, error),
         }
@@ -221,7 +218,7 @@ impl Framing {
             Form::Object | Form::Discovery(_) => put_line(out, kind, object.bytes()),
             Form::Metadata => {
                 let value = objects::metadata_of(object, self.version);
-                put_line(out, kind, value.to_string().as_bytes());
+                put_line(out, kind, &order::encode(&value));
             }
             // One object is no list: nobody is told anything.
             Form::MetadataList => {}
@@ -232,14 +229,14 @@ impl Framing {
                     value["columnDefinitions"] = Value::Null;
                 }
                 self.first = First::No;
-                put_line(out, kind, value.to_string().as_bytes());
+                put_line(out, kind, &order::encode(&value));
             }
         }
     }
 }
 
 fn put_error(out: &mut BytesMut, error: &StatusError) {
-    put_line(out, "ERROR", error.to_value().to_string().as_bytes());
+    put_line(out, "ERROR", &order::encode(&error.to_value()));
 }
 
 fn put_line(out: &mut BytesMut, kind: &str, object: &[u8]) {
