@@ -1,10 +1,13 @@
 //! From a CustomResourceDefinition to the resources that it serves.
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use crate::crd::schema::Schema;
 use crate::object::version_of;
+use crate::token::sha256;
 
 use super::{OfCrd, PrinterColumn, Resource, ScalePaths, Scope, Served, StorageKey, Subresources};
 
@@ -54,7 +57,10 @@ pub fn resources_of(crd: &Value) -> Vec<Resource> {
         storage: StorageKey::new(group, plural),
         custom: true,
         deprecation: None,
-        served: Served::default(),
+        served: Served {
+            hash: storage_hash(group, storage_version, kind),
+            ..Served::default()
+        },
     };
     let schemas: Vec<Option<Arc<Schema>>> = schemas(versions);
     let storage = versions
@@ -75,6 +81,12 @@ pub fn resources_of(crd: &Value) -> Vec<Resource> {
             one_version(&base, (version, versions), of_crd)
         })
         .collect()
+}
+
+/// What clients know the stored version by.
+fn storage_hash(group: &str, version: &str, kind: &str) -> String {
+    let digest = sha256(format!("{group}/{version}/{kind}").as_bytes());
+    STANDARD.encode(digest.get(..8).unwrap_or_default())
 }
 
 /// The compiled schema of each version; versions with the same schema share it.
