@@ -9,6 +9,7 @@ pub(crate) mod check;
 pub(crate) mod decode;
 mod formats;
 mod list_type;
+mod meta;
 pub(crate) mod number;
 pub(crate) mod object;
 mod path;

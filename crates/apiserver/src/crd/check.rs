@@ -12,8 +12,11 @@ mod schema;
 mod structural;
 mod version;
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
+use super::formats::is_recognized;
 use super::number::shown;
 use super::path::Path;
 use crate::error::Cause;
@@ -73,6 +76,42 @@ pub(crate) fn problems(before: Option<&Value>, crd: &Value) -> Vec<Cause> {
         ));
     }
     causes
+}
+
+/// What is in the schemas of a CRD and means nothing.
+pub(crate) fn warnings(crd: &Value) -> Vec<String> {
+    let versions = list(&crd["spec"], "versions");
+    let alike = Alike::new(versions);
+    let mut formats = Vec::new();
+    let mut sets = BTreeSet::new();
+    for version in versions
+        .iter()
+        .take(if alike.schema { 1 } else { usize::MAX })
+    {
+        walk(&version["schema"]["openAPIV3Schema"], &mut |schema| {
+            let (format, kind) = (text(schema, "format"), text(schema, "type"));
+            if !format.is_empty() && !is_recognized(format, kind) {
+                formats.push(format!("unrecognized format {format:?}"));
+            }
+            let of = text(&schema["items"], "type");
+            if schema["x-kubernetes-list-type"] == "set" && matches!(of, "object" | "array") {
+                sets.insert(format!(
+                    "x-kubernetes-list-type: set for items of type {of:?} is not supported by server-side apply or \
+                     CEL validation rules"
+                ));
+            }
+        });
+    }
+    formats.into_iter().chain(sets).collect()
+}
+
+fn walk(schema: &Value, see: &mut impl FnMut(&Value)) {
+    if schema.is_object() {
+        see(schema);
+        internal::below(schema)
+            .into_iter()
+            .for_each(|below| walk(below, see));
+    }
 }
 
 fn name(crd: &Value, causes: &mut Vec<Cause>) {

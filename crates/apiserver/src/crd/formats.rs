@@ -53,6 +53,16 @@ pub(super) fn is_of_numbers(format: &str) -> bool {
     matches!(format, "int32" | "int64" | "float" | "double")
 }
 
+/// Whether a schema's format means something for its type.
+pub(super) fn is_recognized(format: &str, kind: &str) -> bool {
+    match kind {
+        "" | "string" => TEXTS.contains(&format.replace('-', "").as_str()),
+        "integer" => matches!(format, "int32" | "int64"),
+        "number" => matches!(format, "float" | "double"),
+        _ => false,
+    }
+}
+
 static EXPRESSIONS: LazyLock<Vec<(&str, Regex)>> = LazyLock::new(|| {
     let rows = [
         (

@@ -4,7 +4,7 @@ use serde_json::Value;
 use super::cel::rule::{self, Change};
 use super::path::Path;
 use super::schema::{Additional, Schema};
-use super::{decode, list_type, number, validate};
+use super::{decode, list_type, meta, number, validate};
 use crate::error::{Cause, StatusError};
 use crate::registry::{Resource, ScalePaths};
 use crate::store::facts::OBJECT_DEPTH_MAX;
@@ -21,7 +21,14 @@ pub(crate) fn decode(
         return Ok(());
     };
     check_depth(object)?;
-    let unknown = decode::prune(schema, object);
+    let mut unknown = meta::read(object).map_err(|why| {
+        StatusError::bad_request(format!(
+            "{kind} in version {:?} cannot be handled as a {kind}: {why}",
+            res.version,
+            kind = res.kind
+        ))
+    })?;
+    unknown.extend(decode::prune(schema, object));
     decode::drop_nulls(schema, object);
     if validation != FieldValidation::Ignore && !unknown.is_empty() {
         let texts: Vec<String> = unknown

@@ -24,6 +24,9 @@ pub(super) async fn answer(call: &Call, res: &Arc<Resource>, bytes: &[u8]) -> An
         "scale" => subresources.scale.is_some(),
         other => subresources.others.contains(&other),
     };
+    if !exists && res.custom {
+        return Err(StatusError::not_found(res, &attributes.name));
+    }
     if !exists {
         return Err(no_such_resource());
     }

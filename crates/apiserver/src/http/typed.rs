@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::body::{self, go, summary};
 use super::call::Call;
 use super::options::internal_type;
-use crate::error::StatusError;
+use crate::error::{Cause, StatusError};
 use crate::registry::Resource;
 
 /// What Go calls the part of an object that says its type.
@@ -17,6 +17,9 @@ pub(super) fn object(call: &Call, res: &Resource, bytes: &[u8]) -> Result<Value,
     let mut value = read(call, &res.kind, bytes)?;
     let expected = res.api_version();
     check(call, res, &value)?;
+    if res.custom {
+        named(res, &value, bytes)?;
+    }
     value["apiVersion"] = expected.into();
     value["kind"] = res.kind.clone().into();
     call.read(res, &mut value, bytes)?;
@@ -108,10 +111,34 @@ fn check(call: &Call, res: &Resource, value: &Value) -> Result<(), StatusError> 
             "the API version in the data ({version}) does not match the expected API version ({expected})"
         )));
     }
-    Err(StatusError::bad_request(format!(
-        "the kind in the data ({kind}) does not match the expected kind ({})",
-        res.kind
-    )))
+    let why = format!("must be {}", res.kind);
+    let cause = Cause::invalid("kind", &kind.into(), &why);
+    let found = Resource {
+        kind: kind.to_owned(),
+        ..res.clone()
+    };
+    let name = value["metadata"]["name"].as_str().unwrap_or_default();
+    Err(StatusError::invalid(&found, name, &[cause]))
+}
+
+/// Objects of custom kinds say their type themselves.
+fn named(res: &Resource, value: &Value, bytes: &[u8]) -> Result<(), StatusError> {
+    let missing = |field: &str| value[field].as_str().unwrap_or_default().is_empty();
+    if missing("kind") {
+        let body = String::from_utf8_lossy(bytes);
+        return Err(StatusError::bad_request(format!(
+            "the object provided is unrecognized (must be of type {}): Object 'Kind' is missing in '{body}' ({})",
+            res.kind,
+            summary(bytes)
+        )));
+    }
+    if missing("apiVersion") {
+        return Err(StatusError::bad_request(format!(
+            "the API version in the data () does not match the expected API version ({})",
+            res.api_version()
+        )));
+    }
+    Ok(())
 }
 
 /// The same for what is applied, which must say its type.

@@ -268,7 +268,7 @@ fn grace_seconds(res: &Resource, before: &Value, options: &DeleteOptions) -> i64
 fn mark(moment: &Moment<'_>, after: &mut Value, grace: i64) {
     let terminating = !after["metadata"]["deletionTimestamp"].is_null();
     let running = after["metadata"]["deletionGracePeriodSeconds"].as_i64();
-    if terminating && running == Some(grace) {
+    if terminating && (running == Some(grace) || is_crd(after)) {
         return;
     }
     let meta = child(after, "metadata");
@@ -280,6 +280,11 @@ fn mark(moment: &Moment<'_>, after: &mut Value, grace: i64) {
         .unwrap_or(moment.now);
     meta.insert("deletionTimestamp".to_owned(), meta::stamp(until).into());
     meta.insert("deletionGracePeriodSeconds".to_owned(), grace.into());
+    if is_crd(after) {
+        child(after, "metadata").remove("deletionGracePeriodSeconds");
+        return mark_crd(after, until);
+    }
+    let meta = child(after, "metadata");
     let generation = meta.get("generation").and_then(Value::as_i64);
     if let Some(generation) = generation.filter(|_| !terminating) {
         meta.insert("generation".to_owned(), (generation + 1).into());
@@ -287,5 +292,30 @@ fn mark(moment: &Moment<'_>, after: &mut Value, grace: i64) {
     if after["kind"] == "Namespace" && after["apiVersion"] == "v1" {
         child(after, "status").insert("phase".to_owned(), "Terminating".into());
         child(after, "metadata").remove("deletionGracePeriodSeconds");
+    }
+}
+
+fn is_crd(object: &Value) -> bool {
+    object["kind"] == "CustomResourceDefinition"
+        && text(object, "apiVersion").starts_with("apiextensions.k8s.io/")
+}
+
+/// Says in the status that the instances go next.
+fn mark_crd(after: &mut Value, at: jiff::Timestamp) {
+    let conditions = child(after, "status")
+        .entry("conditions")
+        .or_insert(Value::Null);
+    if !conditions.is_array() {
+        *conditions = json!([]);
+    }
+    let condition = json!({
+        "type": "Terminating", "status": "True", "reason": "InstanceDeletionPending",
+        "lastTransitionTime": meta::stamp(at),
+        "message": "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon",
+    });
+    if let Some(list) = conditions.as_array_mut()
+        && !list.iter().any(|one| one["type"] == "Terminating")
+    {
+        list.push(condition);
     }
 }

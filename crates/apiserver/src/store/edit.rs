@@ -273,6 +273,9 @@ impl Store {
         if !causes.is_empty() {
             return Err(StatusError::invalid(res, target.name, &causes));
         }
+        if target.sub == Subresource::None {
+            admit::crd::warn(res, (Some(&before), &after), &options.warnings);
+        }
         count_generation(target, &before, &mut after);
         if ownership == Ownership::Compare {
             let by = managed::Writer::new(res, options, moment.now).sub(target.sub);

@@ -50,6 +50,10 @@ impl Store {
             .as_array()
             .is_some_and(|list| !list.is_empty());
         convert::to_storage(res, &mut object);
+        if admit::crd::is_crd(res) {
+            // What is completed belongs to who asked for it.
+            admit::crd::complete(&mut object);
+        }
         let asked = object.clone();
         meta::tidy(&mut object);
         let mut owned = admit::create(self, moment, res, &mut object, options)?;
@@ -77,6 +81,7 @@ impl Store {
             let managed = owned["metadata"].get("managedFields").cloned();
             set(child(&mut object, "metadata"), "managedFields", managed);
         }
+        admit::crd::warn(res, (None, &object), &options.warnings);
         if options.dry_run == DryRun::All {
             return Object::new(&object).map(Arc::new);
         }
@@ -92,7 +97,7 @@ impl Store {
         res: &Arc<Resource>,
         stored: &Arc<Object>,
     ) -> Result<(), StatusError> {
-        if res.kind != "CustomResourceDefinition" || res.custom || stored.is_terminating() {
+        if !admit::crd::is_crd(res) || stored.is_terminating() {
             return Ok(());
         }
         let Some(mut after) = admit::crd::accepted(self, moment, stored) else {

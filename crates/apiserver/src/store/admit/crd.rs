@@ -5,9 +5,10 @@ use super::super::meta::stamp;
 use crate::crd::check;
 use crate::error::Cause;
 use crate::object::Object;
-use crate::registry::StorageKey;
+use crate::registry::{Resource, StorageKey};
 use crate::store::facts::OBJECT_DEPTH_MAX;
 use crate::store::json::{child, default, fields, is_deeper, list, list_mut, set, text};
+use crate::store::request::Warnings;
 use crate::store::{Moment, Store};
 
 /// Completes and checks a CRD.
@@ -24,6 +25,27 @@ pub(super) fn crd((before, object): (Option<&Value>, &mut Value), causes: &mut V
     causes.extend(check::problems(before, object));
 }
 
+/// Whether a resource is that of CRDs.
+pub(in crate::store) fn is_crd(res: &Resource) -> bool {
+    res.kind == "CustomResourceDefinition" && !res.custom
+}
+
+/// Warns of what is in the schemas of a CRD and means nothing, if it is new.
+pub(in crate::store) fn warn(
+    res: &Resource,
+    (before, object): (Option<&Value>, &Value),
+    warnings: &Warnings,
+) {
+    if !is_crd(res) {
+        return;
+    }
+    let old = before.map(check::warnings).unwrap_or_default();
+    let new = check::warnings(object);
+    new.into_iter()
+        .filter(|text| !old.contains(text))
+        .for_each(|text| warnings.add(text));
+}
+
 /// A CRD that has just been stored, with the names accepted that are free; nothing if that changes nothing.
 pub(in crate::store) fn accepted(
     store: &Store,
@@ -36,7 +58,8 @@ pub(in crate::store) fn accepted(
     (after != before).then_some(after)
 }
 
-fn complete(object: &mut Value) {
+/// Fills in what a CRD leaves to others.
+pub(in crate::store) fn complete(object: &mut Value) {
     let spec = child(object, "spec");
     default(spec, "conversion", json!({ "strategy": "None" }));
     let names = fields(spec.entry("names").or_insert_with(|| json!({})));
