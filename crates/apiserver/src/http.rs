@@ -37,6 +37,7 @@ mod subresources;
 mod tokens;
 mod typed;
 mod watch;
+mod yaml;
 
 pub use body::Body;
 pub use logs::Kubelets;

@@ -216,6 +216,7 @@ fn yaml(bytes: &[u8]) -> Result<Value, String> {
     serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let shown = error.to_string();
         let shown = shown.strip_prefix("error: ").unwrap_or(&shown);
+        let shown = shown.split(" at line ").next().unwrap_or(shown);
         // `line 3 column 5: what is wrong`: the first line is not named.
         let Some((place, why)) = shown.split_once(": ") else {
             return format!("yaml: {shown}");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::Response;
+use http::{Response, StatusCode};
 use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::request::Parts;
 use jiff::Timestamp;
@@ -81,7 +81,12 @@ impl Call {
         if reviews::is_review(&self.route.attributes) {
             return reviews::answer(self, &bytes);
         }
-        let res = self.resource()?;
+        let res = match self.resource() {
+            Err(error) if error.code == 404 && !self.has_group() => {
+                return Ok(respond::text(StatusCode::NOT_FOUND, "404 page not found\n"));
+            }
+            other => other?,
+        };
         if subresource.is_empty() && !res.allows(verb) {
             return Err(method_not_allowed());
         }
@@ -94,6 +99,13 @@ impl Call {
             (_, "") => objects::answer(self, &res, &bytes).await,
             _ => subresources::answer(self, &res, &bytes).await,
         }
+    }
+
+    /// Whether anything is served in the group that the path names.
+    fn has_group(&self) -> bool {
+        let group = self.route.attributes.group.as_str();
+        let registry = self.server.db.registry();
+        group.is_empty() || registry.all().iter().any(|res| res.group == group)
     }
 
     /// The resource that the path names, asked for where its scope allows.
@@ -119,7 +131,9 @@ impl Call {
         if (nowhere && !name.is_empty()) || (!res.is_namespaced() && in_namespace) {
             return Err(no_such_resource());
         }
-        if nowhere && matches!(verb.as_str(), "create" | "deletecollection") {
+        let all = verb == "deletecollection";
+        // Namespaces go one by one.
+        if (nowhere && (all || verb == "create")) || (all && resource == "namespaces" && !res.custom) {
             return Err(method_not_allowed());
         }
         Ok(res)

@@ -74,7 +74,13 @@ pub(super) fn wrong_form(why: String) -> StatusError {
 
 /// Says in which version of the API a table is.
 pub(super) fn table_version(table: &mut Value, version: &str) {
-    table["apiVersion"] = format!("meta.k8s.io/{version}").into();
+    let version = format!("meta.k8s.io/{version}");
+    for row in table["rows"].as_array_mut().into_iter().flatten() {
+        if row["object"]["kind"] == "PartialObjectMetadata" {
+            row["object"]["apiVersion"] = version.clone().into();
+        }
+    }
+    table["apiVersion"] = version.into();
 }
 
 /// Type and metadata of an object, and nothing else.

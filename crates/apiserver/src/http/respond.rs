@@ -6,7 +6,7 @@ use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::body::Syntax;
-use super::{Body, protobuf};
+use super::{Body, protobuf, yaml};
 use crate::error::StatusError;
 use crate::object::Object;
 use crate::registry::Resource;
@@ -49,10 +49,7 @@ pub(super) fn value(code: StatusCode, value: &Value, syntax: Syntax) -> Response
             // Kinds of CRDs have no such form: whoever prefers it takes JSON too.
             None => with(code, JSON, Body::line(order::encode(value))),
         },
-        Syntax::Yaml => match serde_saphyr::to_string(value) {
-            Ok(text) => build(code, YAML, Bytes::from(text)),
-            Err(error) => status(&StatusError::internal(error)),
-        },
+        Syntax::Yaml => build(code, YAML, Bytes::from(yaml::write(value))),
     }
 }
 
