@@ -13,11 +13,29 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::error::StatusError;
+use crate::registry::Resource;
 use crate::store::json::child;
 use crate::store::request::Force;
 use fields::FieldSet;
 use managed::{Entry, Operation, Writer};
 use shape::Shape;
+
+/// Refuses an intent that has the same key twice in a list of keys.
+pub(crate) fn check_keys(res: &Resource, config: &Value) -> Result<(), StatusError> {
+    let Some(why) = walk::duplicate(config, &Shape::of(res)) else {
+        return Ok(());
+    };
+    let text = |name: &str| config["metadata"][name].as_str().unwrap_or_default();
+    let message = format!(
+        "failed to create typed patch object ({}/{}; {}/{}, Kind={}): {why}",
+        text("namespace"),
+        text("name"),
+        res.group,
+        res.version,
+        res.kind
+    );
+    Err(StatusError::new(500, "", message))
+}
 
 /// The object that an intent makes of an existing one, with `managedFields` kept up.
 pub(crate) fn apply(
@@ -30,6 +48,9 @@ pub(crate) fn apply(
     walk::drop_nulls(&mut config);
     let wanted = managed::owned(by, walk::fields_of(&config, &shape));
     let mut entries = managed::decode(before);
+    if entries.is_empty() {
+        entries.push(by.before_first_apply(before));
+    }
     let last = by.position(&entries, Operation::Apply);
     let last_set = last.map_or_else(FieldSet::default, |at| entries[at].set.clone());
 
@@ -53,8 +74,17 @@ pub(crate) fn apply(
         .map(|(at, entry)| (at, entry.set.intersection(&touched)))
         .filter(|(_, set)| !set.is_empty())
         .collect();
-    if force == Force::No && !conflicts.is_empty() {
-        return Err(refuse(&entries, &conflicts));
+    if force == Force::No {
+        // What `kubectl apply` has set before is its own.
+        let allowed = last_applied(by, before, &shape);
+        let left = conflicts
+            .iter()
+            .map(|(at, set)| (*at, set.difference(&allowed)))
+            .filter(|(_, set)| !set.is_empty())
+            .collect::<Vec<_>>();
+        if !left.is_empty() {
+            return Err(refuse(by, &entries, &left));
+        }
     }
     for (at, set) in &conflicts {
         entries[*at].set = entries[*at].set.difference(set);
@@ -70,7 +100,45 @@ pub(crate) fn apply(
         None => entries.push(by.entry(Operation::Apply, wanted)),
     }
     managed::encode(&mut after, entries);
+    keep_last_applied(by, &mut after, config)?;
     Ok(after)
+}
+
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// The fields that `kubectl apply` has set, if that is who applies now.
+fn last_applied(by: &Writer<'_>, before: &Value, shape: &Shape) -> FieldSet {
+    let noted = before["metadata"]["annotations"][LAST_APPLIED].as_str();
+    let config = noted.filter(|_| by.is_kubectl());
+    config
+        .and_then(|text| serde_json::from_str::<Value>(text).ok())
+        .map_or_else(FieldSet::default, |config| walk::fields_of(&config, shape))
+}
+
+/// Keeps up the note of `kubectl apply`, so that one may go back to it.
+fn keep_last_applied(
+    by: &Writer<'_>,
+    after: &mut Value,
+    mut config: Value,
+) -> Result<(), StatusError> {
+    let annotations = after
+        .pointer_mut("/metadata/annotations")
+        .and_then(Value::as_object_mut);
+    let Some(noted) = annotations.and_then(|annotations| annotations.get_mut(LAST_APPLIED)) else {
+        return Ok(());
+    };
+    if !by.is_kubectl() {
+        return Ok(());
+    }
+    let annotations = config
+        .pointer_mut("/metadata/annotations")
+        .and_then(Value::as_object_mut);
+    if let Some(annotations) = annotations {
+        annotations.remove(LAST_APPLIED);
+    }
+    let text = serde_json::to_string(&config).map_err(StatusError::internal)?;
+    *noted = format!("{text}\n").into();
+    Ok(())
 }
 
 /// The object that an intent makes where there is none.
@@ -84,11 +152,11 @@ pub(crate) fn apply_to_nothing(by: &Writer<'_>, mut config: Value) -> Result<Val
 }
 
 /// The refusal that names every field and its owner.
-fn refuse(entries: &[Entry], conflicts: &[(usize, FieldSet)]) -> StatusError {
+fn refuse(by: &Writer<'_>, entries: &[Entry], conflicts: &[(usize, FieldSet)]) -> StatusError {
     let mut by_owner: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (at, set) in conflicts {
         by_owner
-            .entry(entries[*at].describe())
+            .entry(entries[*at].describe(by))
             .or_default()
             .extend(set.paths());
     }

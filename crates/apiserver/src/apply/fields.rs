@@ -189,7 +189,8 @@ impl FieldSet {
     }
 }
 
-fn readable(step: &str) -> String {
+/// A step as texts write it.
+pub(super) fn readable(step: &str) -> String {
     match step.split_once(':') {
         Some(("f", name)) => format!(".{name}"),
         Some(("v", value)) => format!("[={value}]"),

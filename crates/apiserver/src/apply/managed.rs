@@ -34,14 +34,18 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// The owner, as conflict texts name it.
-    pub(crate) fn describe(&self) -> String {
+    /// The owner, as conflict texts name it; at a scale everybody speaks the version of scales.
+    pub(crate) fn describe(&self, by: &Writer<'_>) -> String {
         let mut text = format!("{:?}", self.manager);
         if !self.subresource.is_empty() {
             text.push_str(&format!(" with subresource {:?}", self.subresource));
         }
         if self.operation == Operation::Update {
-            text.push_str(&format!(" using {}", self.api_version));
+            let version = match by.subresource {
+                Subresource::Scale => "autoscaling/v1",
+                _ => &self.api_version,
+            };
+            text.push_str(&format!(" using {version}"));
         }
         text
     }
@@ -109,6 +113,22 @@ impl<'a> Writer<'a> {
             time: stamp(self.now),
             subresource: self.subresource().to_owned(),
             set,
+        }
+    }
+
+    /// Whether it is `kubectl apply --server-side`, which takes over from `kubectl apply`.
+    pub(crate) fn is_kubectl(&self) -> bool {
+        self.manager == "kubectl" && self.subresource == Subresource::None
+    }
+
+    /// Who owns what was there before anybody was noted.
+    pub(crate) fn before_first_apply(&self, present: &Value) -> Entry {
+        let shape = Shape::of(self.res);
+        let change = walk::compare(&walk::nothing(), present, &shape, self.existing());
+        Entry {
+            manager: "before-first-apply".to_owned(),
+            subresource: String::new(),
+            ..self.entry(Operation::Update, owned(self, change.added))
         }
     }
 

@@ -1,3 +1,5 @@
+mod takeover;
+
 use serde_json::{Value, json};
 
 use crate::db::{Force, Outcome, Patch};

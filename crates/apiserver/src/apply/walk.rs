@@ -1,9 +1,9 @@
 //! Walks through values by their shape: which fields there are, what differs, how two merge.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use super::fields::FieldSet;
+use super::fields::{FieldSet, readable};
 use super::shape::{Key, Listing, Mapping, Shape};
 
 /// What differs between two values.
@@ -106,6 +106,27 @@ fn collect(value: &Value, shape: &Shape, path: &mut Vec<String>, set: &mut Field
         collect(part, shape, path, set);
         path.pop();
     }
+}
+
+/// Where a list that merges by keys has the same key twice, and which.
+pub(crate) fn duplicate(value: &Value, shape: &Shape) -> Option<String> {
+    twice(value, shape, "")
+}
+
+fn twice(value: &Value, shape: &Shape, path: &str) -> Option<String> {
+    let parts = parts(value, shape)?;
+    let mut seen = BTreeSet::new();
+    for (step, part, shape) in parts {
+        let shown = readable(&step);
+        if !seen.insert(step) {
+            return Some(format!("{path}: duplicate entries for key {shown}"));
+        }
+        let found = twice(part, shape, &format!("{path}{shown}"));
+        if found.is_some() {
+            return found;
+        }
+    }
+    None
 }
 
 /// What differs between two values.

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Response, StatusCode};
 use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::request::Parts;
+use http::{Response, StatusCode};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -133,7 +133,9 @@ impl Call {
         }
         let all = verb == "deletecollection";
         // Namespaces go one by one.
-        if (nowhere && (all || verb == "create")) || (all && resource == "namespaces" && !res.custom) {
+        if (nowhere && (all || verb == "create"))
+            || (all && resource == "namespaces" && !res.custom)
+        {
             return Err(method_not_allowed());
         }
         Ok(res)

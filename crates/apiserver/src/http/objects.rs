@@ -16,6 +16,7 @@ use crate::object::Object;
 use crate::rbac::Attributes;
 use crate::registry::Resource;
 use crate::selector::{FieldSelector, LabelSelector, Selectors};
+use crate::store::edit::is_created_by_update;
 use crate::table;
 
 /// Answers a request for an object or a collection.
@@ -155,6 +156,9 @@ pub(super) async fn update(
     let target = call.target(res).sub(sub);
     check_namespace(&value, target.namespace)?;
     check_name(&value, target.name)?;
+    if sub == Subresource::None && is_created_by_update(res) {
+        may_create(call, res, target)?;
+    }
     guard::may_grant(call, res, &value)?;
     let (object, outcome) = call.server.db.update(target, value, &options).await?;
     shown_as(call, res, &object, code_of(outcome))
@@ -242,11 +246,8 @@ fn read_patch(kind: PatchKind, bytes: &[u8]) -> Result<Patch, StatusError> {
         let parsed = serde_json::from_slice(bytes).ok();
         return Ok(Patch::Apply(match parsed {
             Some(value) => value,
-            None => body::parse(bytes, Syntax::Yaml).map_err(|why| {
-                StatusError::bad_request(format!(
-                    "error encoding patch: error converting YAML to JSON: {why}"
-                ))
-            })?,
+            None => body::parse(bytes, Syntax::Yaml)
+                .map_err(|why| StatusError::bad_request(format!("error encoding patch: {why}")))?,
         }));
     }
     let value = serde_json::from_slice(bytes)
@@ -265,22 +266,28 @@ fn check_applied(
     target: Target<'_>,
     value: &Value,
 ) -> Result<(), StatusError> {
-    typed::applied(call, res, value)?;
+    if target.sub != Subresource::Scale {
+        typed::applied(call, res, value)?;
+    }
     check_namespace(value, target.namespace)?;
     check_name(value, target.name)?;
-    let exists = call
-        .server
-        .db
-        .get(res, target.namespace, target.name)
-        .is_ok();
-    if !exists && target.sub == Subresource::None {
-        let attributes = Attributes {
-            verb: "create".to_owned(),
-            ..call.route.attributes.clone()
-        };
-        access::authorize(&call.server, &call.user, &attributes)?;
+    if target.sub == Subresource::None {
+        may_create(call, res, target)?;
     }
     Ok(())
+}
+
+/// A write to an object that is not there makes it, and needs the right to do so.
+fn may_create(call: &Call, res: &Arc<Resource>, target: Target<'_>) -> Result<(), StatusError> {
+    let db = &call.server.db;
+    if db.get(res, target.namespace, target.name).is_ok() {
+        return Ok(());
+    }
+    let attributes = Attributes {
+        verb: "create".to_owned(),
+        ..call.route.attributes.clone()
+    };
+    access::authorize(&call.server, &call.user, &attributes)
 }
 
 async fn delete(call: &Call, res: &Arc<Resource>, bytes: &[u8]) -> Answer {

@@ -25,7 +25,7 @@ pub(super) fn of(res: &Resource, object: &Value) -> Option<Value> {
         "kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata,
         "spec": {}, "status": {"replicas": number(status).unwrap_or(0)},
     });
-    if let Some(wanted) = number(spec) {
+    if let Some(wanted) = number(spec).filter(|wanted| *wanted != 0) {
         scale["spec"]["replicas"] = wanted.into();
     }
     let selector = selector.as_deref().and_then(|path| at(object, path));

@@ -146,10 +146,21 @@ pub(super) fn applied(call: &Call, res: &Resource, value: &Value) -> Result<(), 
     if !value.is_object() {
         let found = go::kind_of(value);
         return Err(StatusError::bad_request(format!(
-            "error decoding patch: json: cannot unmarshal {found} into Go value of type map[string]interface {{}}"
+            "error decoding patch: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {found} into Go value of type map[string]interface {{}}"
         )));
     }
-    check(call, res, value)
+    let given = |field: &str| value[field].as_str().unwrap_or_default();
+    let (version, kind) = (given("apiVersion"), given("kind"));
+    if version == res.api_version() && kind == res.kind {
+        return Ok(());
+    }
+    if res.custom && !version.is_empty() && !kind.is_empty() {
+        return check(call, res, value);
+    }
+    let (group, number) = version.split_once('/').unwrap_or(("", version));
+    Err(StatusError::bad_request(format!(
+        "invalid object type: {group}/{number}, Kind={kind}"
+    )))
 }
 
 /// 400 of a built-in type that is not the one of the path.

@@ -238,10 +238,9 @@ mod tests {
     #[test]
     fn long_lines_are_broken_at_words() {
         let (a, b, c) = ("a".repeat(39), "b".repeat(48), "c".repeat(20));
-        let value = json!({"data": {"long": format!("{a} {b} {c}"), "said": format!("x: {a} {b} {c}")}});
-        let wanted = format!(
-            "data:\n  long: {a} {b}\n    {c}\n  said: 'x: {a} {b}\n    {c}'\n"
-        );
+        let value =
+            json!({"data": {"long": format!("{a} {b} {c}"), "said": format!("x: {a} {b} {c}")}});
+        let wanted = format!("data:\n  long: {a} {b}\n    {c}\n  said: 'x: {a} {b}\n    {c}'\n");
         assert_eq!(write(&value), wanted);
     }
 
@@ -249,6 +248,6 @@ mod tests {
     fn keys_are_in_natural_order() {
         let mut keys = vec!["a10", "b", "a9", "a", ".", "f:x", "a09"];
         keys.sort_by(|a, b| natural(a, b));
-        assert_eq!(keys, [".", "a", "a09", "a9", "a10", "b", "f:x"]);
+        assert_eq!(keys, [".", "a", "a9", "a09", "a10", "b", "f:x"]);
     }
 }

@@ -11,6 +11,7 @@ use crate::crd::{object as crd, typed};
 use crate::error::{Cause, StatusError};
 use crate::object::Object;
 use crate::patch;
+use crate::registry::Resource;
 use crate::schema;
 
 /// What every write answers.
@@ -44,9 +45,18 @@ impl Store {
         mut object: Value,
         options: &WriteOptions,
     ) -> Result<Written, StatusError> {
+        let is_new = target.sub == Subresource::None && self.lookup(target).is_none();
+        if is_new && is_created_by_update(target.res) {
+            check_name(target, &mut object)?;
+            let stored = self.create(moment, (target.res, target.namespace), object, options)?;
+            return Ok((convert::shown(target.res, stored)?, Outcome::Created));
+        }
         let (old, before) = self.current(target)?;
         let after = match target.sub {
-            Subresource::Scale => scale::put(target.res, &before, &object)?,
+            Subresource::Scale => {
+                check_name(target, &mut object)?;
+                scale::put(target.res, &before, &object)?
+            }
             Subresource::Binding => admit::pod::bind(target, moment.now, (&before, &object))?,
             _ => {
                 self.check_identity(target.res, target.namespace, &mut object)?;
@@ -127,6 +137,7 @@ impl Store {
         options: &WriteOptions,
     ) -> Result<Written, StatusError> {
         if target.sub != Subresource::Scale {
+            apply::check_keys(target.res, &config)?;
             self.check_identity(target.res, target.namespace, &mut config)?;
             if text(&config["metadata"], "name").is_empty() {
                 child(&mut config, "metadata").insert("name".to_owned(), target.name.into());
@@ -181,9 +192,9 @@ impl Store {
         if target.sub != Subresource::None {
             return Err(StatusError::not_found(target.res, target.name));
         }
-        if !text(&config["metadata"], "uid").is_empty()
-            || !text(&config["metadata"], "resourceVersion").is_empty()
-        {
+        let mut config = config;
+        child(&mut config, "metadata").remove("resourceVersion");
+        if !text(&config["metadata"], "uid").is_empty() {
             let why = format!(
                 "uid mismatch: the provided object specified uid {}, and no existing object was found",
                 text(&config["metadata"], "uid")
@@ -224,13 +235,20 @@ impl Store {
 
     /// Kinds that are never updated blindly want to know from which version.
     fn require_version(&self, target: Target<'_>, after: &Value) -> Result<(), StatusError> {
-        let strict = target.res.custom && target.sub != Subresource::Scale;
-        if !strict || !text(&after["metadata"], "resourceVersion").is_empty() {
+        let strict = target.res.custom || is_never_updated_blindly(target.res);
+        let free = !strict || target.sub == Subresource::Scale;
+        if free || !text(&after["metadata"], "resourceVersion").is_empty() {
             return Ok(());
         }
         let why = "must be specified for an update";
         let cause = Cause::invalid("metadata.resourceVersion", &json!(0), why);
-        Err(StatusError::invalid(target.res, target.name, &[cause]))
+        let (group, plural) = (&target.res.group, &target.res.plural);
+        Err(StatusError::invalid_kind(
+            group,
+            plural,
+            target.name,
+            &[cause],
+        ))
     }
 
     fn carry_out(
@@ -328,6 +346,52 @@ fn check_name(target: Target<'_>, object: &mut Value) -> Result<(), StatusError>
     )))
 }
 
+/// Where the real one keeps an object, as some of its refusals say.
+fn storage_path(target: &Target<'_>) -> String {
+    let res = target.res;
+    let shelf = match (res.custom, res.group.as_str(), res.plural.as_str()) {
+        (true, group, plural) => format!("{group}/{plural}"),
+        (_, "", "nodes") => "minions".to_owned(),
+        (_, "", "services") => "services/specs".to_owned(),
+        (_, "", "endpoints") => "services/endpoints".to_owned(),
+        (_, _, plural) => plural.to_owned(),
+    };
+    match target.namespace.filter(|_| res.is_namespaced()) {
+        Some(namespace) => format!("/registry/{shelf}/{namespace}/{}", target.name),
+        None => format!("/registry/{shelf}/{}", target.name),
+    }
+}
+
+/// Whether a PUT makes an object that is not there.
+pub(crate) fn is_created_by_update(res: &Resource) -> bool {
+    let known = matches!(
+        (res.group.as_str(), res.kind.as_str()),
+        ("", "Service" | "Endpoints" | "Event" | "LimitRange")
+            | ("events.k8s.io", "Event")
+            | ("coordination.k8s.io", "Lease")
+            | ("node.k8s.io", "RuntimeClass")
+            | (
+                "rbac.authorization.k8s.io",
+                "Role" | "RoleBinding" | "ClusterRole" | "ClusterRoleBinding"
+            )
+    );
+    known && !res.custom
+}
+
+/// Whether a PUT of a built-in kind must say from which version.
+fn is_never_updated_blindly(res: &Resource) -> bool {
+    matches!(
+        (res.group.as_str(), res.kind.as_str()),
+        ("policy", "PodDisruptionBudget")
+            | ("coordination.k8s.io", "Lease")
+            | ("node.k8s.io", "RuntimeClass")
+            | (
+                "storage.k8s.io",
+                "CSIDriver" | "CSINode" | "CSIStorageCapacity" | "VolumeAttachment"
+            )
+    ) || res.group == "admissionregistration.k8s.io"
+}
+
 /// The version and the uid that the client names must be the present ones.
 fn check_preconditions(edit: &Edit<'_>) -> Result<(), StatusError> {
     let (res, name) = (edit.target.res, edit.target.name);
@@ -349,7 +413,9 @@ fn check_preconditions(edit: &Edit<'_>) -> Result<(), StatusError> {
     let uid = text(meta, "uid");
     if !uid.is_empty() && uid != edit.old.uid() {
         let why = format!(
-            "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+            "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: \
+             Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+            storage_path(&edit.target),
             edit.old.uid()
         );
         return Err(StatusError::conflict(res, name, &why));

@@ -26,7 +26,10 @@ pub(super) fn view_value(res: &Resource, object: &Value) -> Value {
         },
         "spec": {}, "status": { "replicas": at(object, &paths.status).as_i64().unwrap_or(0) },
     });
-    if let Some(replicas) = at(object, &paths.spec).as_i64() {
+    if let Some(replicas) = at(object, &paths.spec)
+        .as_i64()
+        .filter(|replicas| *replicas != 0)
+    {
         scale["spec"]["replicas"] = json!(replicas);
     }
     if let Some(selector) = paths.selector.as_deref().map(|path| at(object, path)) {

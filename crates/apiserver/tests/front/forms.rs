@@ -230,3 +230,43 @@ async fn deprecated_version_warns_and_others_are_only_let_in_by_their_rights() {
     assert!(matches!(refused, kube::Error::Api(status) if status.code == 403));
     server.inner.stop().await;
 }
+
+#[tokio::test]
+async fn pages_are_of_one_version_and_tokens_are_checked() {
+    let server = Server::start().await;
+    let maps = "/api/v1/namespaces/default/configmaps";
+    let say = async |method: &str, path: &str, body: Value| {
+        let (text, _) = server.say(method, path, "application/json", &body).await;
+        serde_json::from_str::<Value>(&text).unwrap()
+    };
+    for name in ["p1", "p2", "p3"] {
+        let body = json!({"metadata": {"name": name, "labels": {"page": "yes"}}});
+        say("POST", maps, body).await;
+    }
+    let page = format!("{maps}?labelSelector=page&limit=2");
+    let first = say("GET", &page, Value::Null).await;
+    assert_eq!(first["items"].as_array().unwrap().len(), 2);
+    let token = first["metadata"]["continue"].as_str().unwrap().to_owned();
+    say("DELETE", &format!("{maps}/p3"), json!({})).await;
+    let second = say("GET", &format!("{page}&continue={token}"), Value::Null).await;
+    // It was there when the first page was sent.
+    assert_eq!(second["items"][0]["metadata"]["name"], "p3");
+    let version = |page: &Value| page["metadata"]["resourceVersion"].clone();
+    assert_eq!(version(&second), version(&first));
+    let forged = say("GET", &format!("{page}&continue=e30"), Value::Null).await;
+    assert_eq!(forged["code"], 400, "{forged}");
+}
+
+#[tokio::test]
+async fn a_put_makes_a_lease_but_no_config_map() {
+    let server = Server::start().await;
+    let lease = "/apis/coordination.k8s.io/v1/namespaces/default/leases/l";
+    let maps = "/api/v1/namespaces/default/configmaps/l";
+    let body = json!({"metadata": {"name": "l"}});
+    let (made, _) = server.say("PUT", lease, "application/json", &body).await;
+    assert!(made.contains("\"kind\":\"Lease\""), "{made}");
+    let (again, _) = server.say("PUT", lease, "application/json", &body).await;
+    assert!(again.contains("must be specified for an update"), "{again}");
+    let (none, _) = server.say("PUT", maps, "application/json", &body).await;
+    assert!(none.contains("not found"), "{none}");
+}

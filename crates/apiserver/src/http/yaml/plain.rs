@@ -10,9 +10,10 @@ pub(super) enum Style {
 
 /// Words that are read as truth, or as nothing.
 const WORDS: &[&str] = &[
-    "", "~", "null", "Null", "NULL", "y", "Y", "yes", "Yes", "YES", "on", "On", "ON", "true", "True", "TRUE", "n",
-    "N", "no", "No", "NO", "off", "Off", "OFF", "false", "False", "FALSE", ".nan", ".NaN", ".NAN", ".inf", ".Inf",
-    ".INF", "+.inf", "+.Inf", "+.INF", "-.inf", "-.Inf", "-.INF", "<<",
+    "", "~", "null", "Null", "NULL", "y", "Y", "yes", "Yes", "YES", "on", "On", "ON", "true",
+    "True", "TRUE", "n", "N", "no", "No", "NO", "off", "Off", "OFF", "false", "False", "FALSE",
+    ".nan", ".NaN", ".NAN", ".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF", "-.inf", "-.Inf",
+    "-.INF", "<<",
 ];
 
 /// The style of a text of one line.
@@ -65,8 +66,8 @@ fn is_time(text: &str) -> bool {
     let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     let day: String = rest.chars().take_while(char::is_ascii_digit).collect();
     let clock = &rest[day.len()..];
-    let is_clock = clock.is_empty()
-        || (clock.starts_with(['T', 't', ' ']) && clock.matches(':').count() == 2);
+    let is_clock =
+        clock.is_empty() || (clock.starts_with(['T', 't', ' ']) && clock.matches(':').count() == 2);
     year.len() == 4
         && is_digits(year)
         && is_digits(month)
