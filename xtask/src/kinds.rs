@@ -134,6 +134,7 @@ impl Drop for Real {
 
 /// Every group with its versions, in the order of `/apis`, and every version's resources in theirs.
 fn discovery(real: &Real) -> Result<Value> {
+    let services = real.json("/apis/apiregistration.k8s.io/v1/apiservices")?;
     let mut groups = vec![json!({"name": "", "versions": ["v1"]})];
     for group in real.json("/apis")?["groups"]
         .as_array()
@@ -143,6 +144,9 @@ fn discovery(real: &Real) -> Result<Value> {
         let versions = group["versions"].as_array().into_iter().flatten();
         let versions: Vec<Value> = versions.map(|version| version["version"].clone()).collect();
         groups.push(json!({"name": group["name"], "versions": versions}));
+    }
+    for group in &mut groups {
+        group["priorities"] = priorities(&services, group);
     }
     let mut resources = Map::new();
     for group in &groups {
@@ -160,6 +164,26 @@ fn discovery(real: &Real) -> Result<Value> {
         }
     }
     Ok(json!({"groups": groups, "resources": resources}))
+}
+
+/// For each version that has an APIService, the priorities of group and version.
+fn priorities(services: &Value, group: &Value) -> Value {
+    let services = services["items"].as_array().map_or(&[][..], Vec::as_slice);
+    let versions = group["versions"].as_array().map_or(&[][..], Vec::as_slice);
+    let found = versions.iter().filter_map(|version| {
+        let spec = services
+            .iter()
+            .map(|service| &service["spec"])
+            .find(|spec| {
+                let named = spec["group"].as_str().unwrap_or_default();
+                group["name"] == named && spec["version"] == *version
+            })?;
+        Some(json!([
+            spec["groupPriorityMinimum"],
+            spec["versionPriority"]
+        ]))
+    });
+    found.collect()
 }
 
 /// The types of everything that discovery names, and of their lists.

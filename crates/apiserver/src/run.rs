@@ -24,6 +24,7 @@ use crate::token::{LEGACY_ISSUER, LegacyClaims, TokenKey};
 
 mod args;
 mod roles;
+mod services;
 
 pub use args::Args;
 
@@ -107,6 +108,7 @@ impl InProcess {
         let clock = Arc::clone(&options.clock);
         let db = Db::open(config.storage.clone(), options).await?;
         roles::write(&db).await?;
+        services::write(&db).await?;
         let tasks = Tasks::new();
         let stop = CancellationToken::new();
         let kubelet_tls = tls::client(&pki.kubelet_client()?, pki.ca_pem())?;

@@ -23,6 +23,8 @@ pub struct Group {
     pub name: &'static str,
     /// Its versions.
     pub versions: Vec<&'static str>,
+    /// For each version the priority of the group and that of the version, unless it has no APIService.
+    pub priorities: Vec<(i64, i64)>,
 }
 
 /// One entry of an APIResourceList.

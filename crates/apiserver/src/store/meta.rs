@@ -60,7 +60,7 @@ enum NameRule {
 fn name_rule(res: &Resource) -> NameRule {
     match (res.group.as_str(), res.kind.as_str()) {
         ("", "Namespace" | "Service") => NameRule::Label,
-        ("rbac.authorization.k8s.io", _) => NameRule::PathSegment,
+        ("rbac.authorization.k8s.io" | "apiregistration.k8s.io", _) => NameRule::PathSegment,
         _ => NameRule::Subdomain,
     }
 }
