@@ -201,10 +201,8 @@ fn schema_or(or: SchemaOr, bytes: &[u8], depth: usize) -> Result<Value, String> 
                     number: 1,
                     payload: Payload::Number(allows),
                 },
-            ) => {
-                if found.is_null() {
-                    found = (allows != 0).into();
-                }
+            ) if found.is_null() => {
+                found = (allows != 0).into();
             }
             (
                 SchemaOr::Bool,
