@@ -80,8 +80,12 @@ impl Log {
 
     /// Writes changes, all or none; when this returns they are on disk.
     ///
-    /// After a failure the file is closed, and opened again by a later commit: only then is it known what is in it.
+    /// After a failure the file is closed, and opened again by a commit that comes a while later: only then is it known
+    /// what is in it.
     pub(crate) fn commit(&mut self, changes: &[Change]) -> anyhow::Result<()> {
+        if self.failed.is_some_and(|at| at.elapsed() < REOPEN_AFTER) {
+            anyhow::bail!("{}: a write has just failed", self.path.display());
+        }
         let committed = self.try_commit(changes);
         if committed.is_err() {
             self.database = None;
@@ -105,11 +109,8 @@ impl Log {
         Ok(())
     }
 
-    /// Opens the file again after a failed commit, unless that was a moment ago.
+    /// Opens the file again after a failed commit.
     fn reopen(&mut self) -> anyhow::Result<()> {
-        if self.failed.is_some_and(|at| at.elapsed() < REOPEN_AFTER) {
-            anyhow::bail!("the last write failed");
-        }
         let database = open_file(&self.path)?;
         let transaction = database.begin_read()?;
         let found = fact(&transaction.open_table(FACTS)?, "version")?;

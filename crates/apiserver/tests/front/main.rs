@@ -6,6 +6,7 @@
 )]
 
 mod client;
+mod durable;
 mod forms;
 mod harness;
 mod kubectl;

@@ -1,0 +1,242 @@
+//! What was acknowledged is there: the server as a child, killed under load, and on a disk that is full.
+
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use http::{Request, StatusCode};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::ResourceExt;
+use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use serde_json::json;
+use tokio::process::{Child, Command};
+
+use crate::harness::eventually;
+
+/// The server alone, which cargo builds for these tests.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_tombolo-apiserver");
+
+/// A server in a process of its own. What it writes beyond a limit fails, and does not end it.
+struct Server {
+    dir: tempfile::TempDir,
+    address: SocketAddr,
+    child: Child,
+}
+
+impl Server {
+    fn start() -> Self {
+        tombolo_shell::tls::install_provider();
+        static NEXT: AtomicU8 = AtomicU8::new(1);
+        let ip = Ipv4Addr::new(127, 40, 8, NEXT.fetch_add(1, Ordering::Relaxed));
+        let dir = tempfile::tempdir().unwrap();
+        let address = SocketAddr::from((ip, 6443));
+        let child = spawn(&dir, address);
+        Self {
+            dir,
+            address,
+            child,
+        }
+    }
+
+    async fn kill_and_start_again(&mut self) {
+        self.child.kill().await.unwrap();
+        self.child = spawn(&self.dir, self.address);
+    }
+
+    /// A client that tries nothing twice, once the server answers.
+    async fn client(&self) -> kube::Client {
+        eventually("the server", || async {
+            let file = Kubeconfig::read_from(self.dir.path().join("kubeconfig")).ok()?;
+            let options = KubeConfigOptions::default();
+            let mut config = kube::Config::from_custom_kubeconfig(file, &options)
+                .await
+                .ok()?;
+            config.default_retry = false;
+            let client = kube::Client::try_from(config).ok()?;
+            client.apiserver_version().await.ok()?;
+            Some(client)
+        })
+        .await
+    }
+
+    fn store(&self) -> PathBuf {
+        self.dir.path().join("data/store.redb")
+    }
+
+    /// No file of the server may become larger; none: as large as it likes.
+    async fn limit(&self, bytes: Option<u64>) {
+        let limit = bytes.map_or("unlimited".to_owned(), |bytes| bytes.to_string());
+        let status = Command::new("prlimit")
+            .arg(format!("--pid={}", self.child.id().unwrap()))
+            .arg(format!("--fsize={limit}:"))
+            .status()
+            .await
+            .unwrap();
+        assert!(status.success());
+    }
+}
+
+fn spawn(dir: &tempfile::TempDir, address: SocketAddr) -> Child {
+    Command::new("env")
+        .arg("--ignore-signal=XFSZ")
+        .arg(PROGRAM)
+        .arg("apiserver")
+        .arg(format!("--data={}", dir.path().join("data").display()))
+        .arg(format!("--listen={address}"))
+        .arg(format!(
+            "--kubeconfig={}",
+            dir.path().join("kubeconfig").display()
+        ))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap()
+}
+
+fn config_map(name: &str, bytes: usize) -> ConfigMap {
+    serde_json::from_value(json!({"metadata": {"name": name, "labels": {"set": "a"}},
+        "data": {"k": "x".repeat(bytes)}}))
+    .unwrap()
+}
+
+fn maps(client: &kube::Client) -> Api<ConfigMap> {
+    Api::namespaced(client.clone(), "default")
+}
+
+async fn names(client: &kube::Client) -> BTreeSet<String> {
+    let labelled = ListParams::default().labels("set=a");
+    let list = maps(client).list(&labelled).await.unwrap();
+    list.items.iter().map(ResourceExt::name_any).collect()
+}
+
+async fn ready(client: &kube::Client) -> (StatusCode, String) {
+    let request = Request::get("/readyz").body(Vec::new()).unwrap();
+    match client.request_text(request).await {
+        Ok(text) => (StatusCode::OK, text),
+        Err(kube::Error::Api(status)) => (
+            StatusCode::from_u16(status.code).unwrap(),
+            status.message.clone(),
+        ),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn full_disk_refuses_writes_and_says_so_until_there_is_room() {
+    let mut server = Server::start();
+    let client = server.client().await;
+    let mut there = BTreeSet::new();
+    maps(&client)
+        .create(&PostParams::default(), &config_map("before", 10))
+        .await
+        .unwrap();
+    there.insert("before".to_owned());
+    server
+        .limit(Some(std::fs::metadata(server.store()).unwrap().len()))
+        .await;
+    let refused = loop {
+        let name = format!("m{}", there.len());
+        let map = config_map(&name, 200_000);
+        match maps(&client).create(&PostParams::default(), &map).await {
+            Ok(_) => there.insert(name),
+            Err(kube::Error::Api(status)) => break status,
+            Err(other) => panic!("{other}"),
+        };
+        assert!(there.len() < 500, "the limit is not felt");
+    };
+    assert_eq!(refused.code, 503);
+    assert!(refused.message.contains("store.redb"), "{refused:?}");
+    // Nothing that was refused is seen, reads go on, and the server says that it is not ready.
+    assert_eq!(names(&client).await, there);
+    let (code, text) = ready(&client).await;
+    assert_eq!(code, StatusCode::INTERNAL_SERVER_ERROR, "{text}");
+
+    server.limit(None).await;
+    eventually("a write", || async {
+        let map = config_map("after", 10);
+        let made = maps(&client).create(&PostParams::default(), &map).await;
+        made.ok().map(|_map| ())
+    })
+    .await;
+    there.insert("after".to_owned());
+    assert_eq!(ready(&client).await, (StatusCode::OK, "ok".to_owned()));
+    server.kill_and_start_again().await;
+    let client = server.client().await;
+    assert_eq!(names(&client).await, there);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_acknowledged_is_lost_when_the_server_is_killed_under_load() {
+    let mut server = Server::start();
+    for round in 0..3 {
+        let client = server.client().await;
+        let (told, count) = tokio::sync::mpsc::channel(4096);
+        let writers: Vec<_> = (0..4)
+            .map(|writer| write(maps(&client), (round, writer), told.clone()))
+            .collect();
+        drop(told);
+        let (told, ()) = tokio::join!(
+            futures_util::future::join_all(writers),
+            kill_after(&mut server, count, 20 + 15 * round)
+        );
+        let client = server.client().await;
+        let there = names(&client).await;
+        for (counter, created, counted) in told {
+            for name in created {
+                assert!(there.contains(&name), "{name} was acknowledged and is lost");
+            }
+            let Some(counted) = counted else { continue };
+            let found = maps(&client).get(&counter).await.unwrap();
+            let found: u32 = found.data.unwrap()["count"].parse().unwrap();
+            assert!(found >= counted, "{counter}: {found} instead of {counted}");
+        }
+    }
+}
+
+/// Kills the server when so many writes have been acknowledged.
+async fn kill_after(
+    server: &mut Server,
+    mut count: tokio::sync::mpsc::Receiver<()>,
+    writes: usize,
+) {
+    for _ in 0..writes {
+        count.recv().await.unwrap();
+    }
+    count.close();
+    server.kill_and_start_again().await;
+}
+
+/// Creates ConfigMaps and counts in one until the server is gone: what it was told to be there.
+async fn write(
+    maps: Api<ConfigMap>,
+    (round, writer): (usize, usize),
+    told: tokio::sync::mpsc::Sender<()>,
+) -> (String, Vec<String>, Option<u32>) {
+    let counter = format!("counter-{round}-{writer}");
+    let (mut created, mut counted) = (Vec::new(), None);
+    let first = config_map(&counter, 1);
+    if maps.create(&PostParams::default(), &first).await.is_err() {
+        return (counter, created, counted);
+    }
+    for number in 1u32.. {
+        let name = format!("m-{round}-{writer}-{number}");
+        let map = config_map(&name, 100);
+        if maps.create(&PostParams::default(), &map).await.is_err() {
+            break;
+        }
+        created.push(name);
+        let count = Patch::Merge(json!({"data": {"count": number.to_string()}}));
+        let params = PatchParams::default();
+        if maps.patch(&counter, &params, &count).await.is_err() {
+            break;
+        }
+        counted = Some(number);
+        // Once it has been counted enough, nobody listens.
+        told.send(()).await.ok();
+    }
+    (counter, created, counted)
+}
