@@ -267,6 +267,7 @@ fn build<'w>(
 
 fn copied(service: &Service, labels: &Exclusions, annotations: &Exclusions) -> ManagedService {
     ManagedService {
+        kind: ServiceKind::ClusterIp,
         labels: copy::labels(&service.labels, labels),
         annotations: copy::annotations(&service.annotations, annotations),
         ports: service.ports.clone(),

@@ -9,6 +9,8 @@ pub const FEDERATED: &str = "mirror.linkerd.io/federated";
 pub const MIRRORED_SERVICE: &str = "mirror.linkerd.io/mirrored-service";
 /// Label of a mirror and its slices: the cluster that it comes from.
 pub const CLUSTER_NAME: &str = "mirror.linkerd.io/cluster-name";
+/// Label of the Service of one host of a headless mirror: the name of that mirror.
+pub const HEADLESS_MIRROR: &str = "mirror.linkerd.io/headless-mirror-svc-name";
 /// Annotation of a mirror: the resourceVersion of the exported Service.
 pub const REMOTE_RESOURCE_VERSION: &str = "mirror.linkerd.io/remote-resource-version";
 /// Annotation of a mirror and its slices: `<svc>.<ns>.svc.<domain>` of the exported Service.

@@ -17,6 +17,7 @@ mod conditions;
 mod copy;
 mod draft;
 mod federate;
+mod headless;
 pub mod keys;
 pub mod limits;
 pub mod link;

@@ -7,6 +7,8 @@ pub const DNS_LABEL_BYTES_MAX: usize = 63;
 pub const OUTSIDE_WAIT: Duration = Duration::from_secs(10);
 /// Addresses of one gateway that become endpoints; Kubernetes takes 1,000 in one EndpointSlice.
 pub const GATEWAY_ADDRESSES_MAX: usize = 100;
+/// Hosts of one headless Service that become Services here; Kubernetes takes 1,000 endpoints in one slice.
+pub const HEADLESS_HOSTS_MAX: usize = 1_000;
 /// Services listed in one of the two lists of a Link's status: an object has 1.5 MiB at most, an entry
 /// about 500 bytes. What went wrong is listed first.
 pub const STATUS_SERVICES_MAX: usize = 1_000;

@@ -4,18 +4,19 @@ use std::collections::BTreeSet;
 
 use crate::copy;
 use crate::draft::{Draft, List, Obstacle, Wanted, derived, mirrored, unusable};
+use crate::headless::{self, Found};
 use crate::keys::{
-    CLUSTER_NAME, EXPORTED, EXPORTED_KNOWN, GATEWAY_IDENTITY, MIRRORED_SERVICE, REMOTE_DISCOVERY,
-    REMOTE_FQ_NAME, REMOTE_RESOURCE_VERSION, REMOTE_SERVICE, SLICE_MANAGED_BY, SLICE_MANAGED_BY_US,
-    SLICE_SERVICE,
+    CLUSTER_NAME, EXPORTED, EXPORTED_KNOWN, GATEWAY_IDENTITY, HEADLESS_MIRROR, MIRRORED_SERVICE,
+    REMOTE_DISCOVERY, REMOTE_FQ_NAME, REMOTE_RESOURCE_VERSION, REMOTE_SERVICE, SLICE_MANAGED_BY,
+    SLICE_MANAGED_BY_US, SLICE_SERVICE,
 };
 use crate::limits::GATEWAY_ADDRESSES_MAX;
 use crate::link::{Link, LinkKey};
 use crate::name::ServiceName;
 use crate::roster::Standing;
 use crate::service::{
-    Family, Labels, ManagedService, ManagedSlice, Readiness, Service, ServiceKey, SliceEndpoint,
-    SliceKey, SlicePort,
+    Family, Labels, ManagedService, ManagedSlice, Readiness, Service, ServiceKey, ServiceKind,
+    ServicePort, SliceEndpoint, SliceKey, SlicePort,
 };
 use crate::status::Reason;
 use crate::world::{Export, GatewayHealth, GatewayView, LocalService};
@@ -31,6 +32,7 @@ enum Mode {
 
 /// Wants the mirrors of every Link.
 pub(crate) fn want(draft: &mut Draft<'_>) {
+    let mut headless = Vec::new();
     for rank in 0..draft.roster.entries.len() {
         let entry = &draft.roster.entries[rank];
         let (key, view) = (entry.key, entry.view);
@@ -41,45 +43,66 @@ pub(crate) fn want(draft: &mut Draft<'_>) {
                     link,
                     gateway: &view.gateway,
                 };
-                want_one(draft, from, remote, export);
+                headless.extend(want_one(draft, from, remote, export));
             }
         }
     }
+    // Their hosts take names that are left: a Service that was exported comes first.
+    headless::want_hosts(draft, &headless);
     report_held(draft);
 }
 
 /// Whose export it is.
 #[derive(Clone, Copy)]
-struct From<'w> {
-    key: &'w LinkKey,
-    link: &'w Link,
-    gateway: &'w GatewayView,
+pub(crate) struct From<'w> {
+    pub(crate) key: &'w LinkKey,
+    pub(crate) link: &'w Link,
+    pub(crate) gateway: &'w GatewayView,
 }
 
-fn want_one<'w>(draft: &mut Draft<'w>, from: From<'w>, remote: &ServiceKey, export: &Export) {
+/// Wants one mirror; gives it back if hosts are to be wanted for it, too.
+fn want_one<'w>(
+    draft: &mut Draft<'w>,
+    from: From<'w>,
+    remote: &'w ServiceKey,
+    export: &'w Export,
+) -> Option<Found<'w>> {
     let service = &export.service;
     if is_derived(service) {
-        return;
+        return None;
     }
     let mode = match mode(from.link, &service.labels) {
         Ok(Some(mode)) => mode,
-        Ok(None) => return,
-        Err(obstacle) => return draft.refuse(from.key, List::Mirrors, remote, obstacle),
+        Ok(None) => return None,
+        Err(obstacle) => {
+            draft.refuse(from.key, List::Mirrors, remote, obstacle);
+            return None;
+        }
     };
     match claim(draft, from, remote, service, mode) {
         Ok(local) => {
             let wanted = build(from, remote, export, mode, &local);
+            let kind = wanted.service.kind;
             draft.report(
                 from.key,
                 List::Mirrors,
                 mirrored(remote.clone(), local.clone(), ""),
             );
-            draft.wanted.insert(local, wanted);
+            draft.wanted.insert(local.clone(), wanted);
             if let Mode::Gateway = mode {
                 draft.through_gateway.insert(from.key);
             }
+            (kind == ServiceKind::Headless).then_some(Found {
+                from,
+                remote,
+                export,
+                local,
+            })
         }
-        Err(obstacle) => draft.refuse(from.key, List::Mirrors, remote, obstacle),
+        Err(obstacle) => {
+            draft.refuse(from.key, List::Mirrors, remote, obstacle);
+            None
+        }
     }
 }
 
@@ -152,12 +175,25 @@ fn build(
     let mut labels = copy::labels(&service.labels, &link.excluded_labels);
     put(&mut labels, MIRRORED_SERVICE, "true");
     put(&mut labels, CLUSTER_NAME, link.target.as_str());
-    let slices = match mode {
-        Mode::Gateway => slices(from, remote, export, local, &labels),
+    let (kind, slices) = match mode {
+        Mode::Gateway => {
+            let kind = headless::kind(export);
+            let shown = match export.readiness {
+                Readiness::Ready => Some(Readiness::Ready),
+                Readiness::NotReady => None,
+            };
+            let name = fq_name(remote, link);
+            let slices = match kind {
+                // They come with the hosts.
+                ServiceKind::Headless => Vec::new(),
+                _ => slices(from, (local, &service.ports), (&labels, &name), shown),
+            };
+            (kind, slices)
+        }
         Mode::Flat => {
             put(&mut labels, REMOTE_DISCOVERY, link.target.as_str());
             put(&mut labels, REMOTE_SERVICE, remote.name.as_str());
-            Vec::new()
+            (ServiceKind::ClusterIp, Vec::new())
         }
     };
     let mut annotations = copy::annotations(&service.annotations, &link.excluded_annotations);
@@ -172,6 +208,7 @@ fn build(
     Wanted {
         of,
         service: ManagedService {
+            kind,
             labels,
             annotations,
             ports,
@@ -181,30 +218,17 @@ fn build(
 }
 
 /// One slice per family of the gateway's addresses, and an empty one where it has none, so that the
-/// shape stays while endpoints come and go.
-fn slices(
+/// shape stays while endpoints come and go. `shown`: how the addresses are listed, if at all.
+pub(crate) fn slices(
     from: From<'_>,
-    remote: &ServiceKey,
-    export: &Export,
-    local: &ServiceKey,
-    labels: &Labels,
+    (local, ports): (&ServiceKey, &[ServicePort]),
+    (labels, fq_name): (&Labels, &str),
+    shown: Option<Readiness>,
 ) -> Vec<(SliceKey, ManagedSlice)> {
     let gateway = from.link.gateway.as_ref();
-    let mut labels = labels.clone();
-    put(&mut labels, SLICE_SERVICE, local.name.as_str());
-    put(&mut labels, SLICE_MANAGED_BY, SLICE_MANAGED_BY_US);
-    let mut annotations = Labels::new();
-    put(
-        &mut annotations,
-        REMOTE_FQ_NAME,
-        &fq_name(remote, from.link),
-    );
-    if let Some(identity) = gateway.and_then(|g| g.identity.as_deref()) {
-        put(&mut annotations, GATEWAY_IDENTITY, identity);
-    }
     let ports: Vec<_> = gateway.map_or_else(Vec::new, |gateway| {
         let port = gateway.port;
-        let ports = export.service.ports.iter();
+        let ports = ports.iter();
         ports
             .map(|p| SlicePort {
                 name: p.name.clone(),
@@ -218,37 +242,62 @@ fn slices(
     if families.is_empty() {
         families.insert(Family::V4);
     }
-    let readiness = match from.gateway.health {
-        GatewayHealth::Down { .. } => Readiness::NotReady,
-        GatewayHealth::Up | GatewayHealth::Unknown => Readiness::Ready,
-    };
+    let shown = shown.filter(|_| gateway.is_some());
+    let readiness = shown.map(|readiness| through(from.gateway, readiness));
     let slice = |family| {
         let of_family = addresses().filter(|address| Family::of(**address) == family);
-        let endpoints = match export.readiness {
-            Readiness::Ready if gateway.is_some() => of_family
-                .map(|&address| SliceEndpoint { address, readiness })
-                .collect(),
-            Readiness::Ready | Readiness::NotReady => Vec::new(),
+        let endpoints = readiness.map_or_else(Vec::new, |readiness| {
+            let endpoint = |&address| SliceEndpoint {
+                address,
+                hostname: None,
+                readiness,
+            };
+            of_family.map(endpoint).collect()
+        });
+        let key = SliceKey {
+            service: local.clone(),
+            family,
         };
-        let (labels, annotations) = (labels.clone(), annotations.clone());
-        let slice = ManagedSlice {
-            labels,
-            annotations,
-            ports: ports.clone(),
-            endpoints,
-        };
-        (
-            SliceKey {
-                service: local.clone(),
-                family,
-            },
-            slice,
-        )
+        let slice = slice_of(from, local, (labels, fq_name), ports.clone(), endpoints);
+        (key, slice)
     };
     families.into_iter().map(slice).collect()
 }
 
-fn fq_name(remote: &ServiceKey, link: &Link) -> String {
+/// What is behind a gateway is as ready as both are.
+pub(crate) const fn through(gateway: &GatewayView, readiness: Readiness) -> Readiness {
+    match gateway.health {
+        GatewayHealth::Down { .. } => Readiness::NotReady,
+        GatewayHealth::Up | GatewayHealth::Unknown => readiness,
+    }
+}
+
+/// A slice of a mirror, with what discovery reads of it.
+pub(crate) fn slice_of(
+    from: From<'_>,
+    local: &ServiceKey,
+    (labels, fq_name): (&Labels, &str),
+    ports: Vec<SlicePort>,
+    endpoints: Vec<SliceEndpoint>,
+) -> ManagedSlice {
+    let mut labels = labels.clone();
+    put(&mut labels, SLICE_SERVICE, local.name.as_str());
+    put(&mut labels, SLICE_MANAGED_BY, SLICE_MANAGED_BY_US);
+    let mut annotations = Labels::new();
+    put(&mut annotations, REMOTE_FQ_NAME, fq_name);
+    let gateway = from.link.gateway.as_ref();
+    if let Some(identity) = gateway.and_then(|g| g.identity.as_deref()) {
+        put(&mut annotations, GATEWAY_IDENTITY, identity);
+    }
+    ManagedSlice {
+        labels,
+        annotations,
+        ports,
+        endpoints,
+    }
+}
+
+pub(crate) fn fq_name(remote: &ServiceKey, link: &Link) -> String {
     format!("{}.{}.svc.{}", remote.name, remote.namespace, link.domain)
 }
 
@@ -260,6 +309,10 @@ fn report_held(draft: &mut Draft<'_>) {
         let Some(LocalService::Ours { managed, .. }) = world.local.services.get(local) else {
             continue;
         };
+        // One host of a headless mirror is no mirror.
+        if managed.labels.contains_key(HEADLESS_MIRROR) {
+            continue;
+        }
         let Some(cluster) = managed.labels.get(CLUSTER_NAME) else {
             continue;
         };

@@ -104,6 +104,11 @@ dns_label!(
     ServiceName
 );
 
+dns_label!(
+    /// The name of one host of a headless Service.
+    Hostname
+);
+
 #[cfg(test)]
 mod tests {
     use super::*;

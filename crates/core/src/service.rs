@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
-use crate::name::{Namespace, ServiceName};
+use crate::name::{Hostname, Namespace, ServiceName};
 
 /// Labels, or annotations, of one object.
 pub type Labels = BTreeMap<String, String>;
@@ -97,6 +97,8 @@ pub struct Service {
 /// manager owns: what others added to it is not in here, and is left alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ManagedService {
+    /// What kind of address it has: set once, when it is created.
+    pub kind: ServiceKind,
     /// The labels that are ours.
     pub labels: Labels,
     /// The annotations that are ours.
@@ -188,10 +190,12 @@ pub enum Readiness {
 }
 
 /// One address of a slice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SliceEndpoint {
     /// Where.
     pub address: IpAddr,
+    /// Its name within a headless Service.
+    pub hostname: Option<Hostname>,
     /// Whether it takes traffic.
     pub readiness: Readiness,
 }
@@ -216,7 +220,7 @@ pub struct ManagedSlice {
     pub annotations: Labels,
     /// One per port of the Service, in its order.
     pub ports: Vec<SlicePort>,
-    /// Sorted by address.
+    /// Sorted by address; those of a headless mirror by host name.
     pub endpoints: Vec<SliceEndpoint>,
 }
 

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::link::{Fault, LinkKey, LinkSpec};
-use crate::name::Namespace;
+use crate::name::{Hostname, Namespace};
 use crate::selector::{Exclusions, Selector};
 use crate::service::{ManagedService, ManagedSlice, Readiness, Service, ServiceKey, SliceKey};
 
@@ -60,6 +60,8 @@ pub enum LocalService {
     Ours {
         /// Its uid, the precondition of every change.
         uid: Uid,
+        /// The addresses that the cluster gave it; none if it is headless.
+        addresses: Vec<IpAddr>,
         /// The part of it that is ours.
         managed: ManagedService,
     },
@@ -103,6 +105,31 @@ pub struct Export {
     pub resource_version: String,
     /// Whether it has a ready endpoint there.
     pub readiness: Readiness,
+    /// The names of its endpoints, if it is headless.
+    pub hosts: Hosts,
+}
+
+/// How the endpoints of a headless Service are named, ready or not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Hosts {
+    /// It has none, or is not headless.
+    #[default]
+    None,
+    /// None of them has a name.
+    Nameless,
+    /// Those that have one, sorted by it.
+    Named(Vec<Host>),
+}
+
+/// One named endpoint of a headless Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// Its name.
+    pub name: Hostname,
+    /// Whether it takes traffic.
+    pub readiness: Readiness,
+    /// The resourceVersion of the slice that names it.
+    pub version: String,
 }
 
 /// Whether the other cluster's control path answers.

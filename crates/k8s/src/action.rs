@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use tombolo_core::keys::{LOCAL_DISCOVERY, REMOTE_DISCOVERY};
 use tombolo_core::plan::{Action, Precondition};
 use tombolo_core::service::{
-    ManagedService, ManagedSlice, Readiness, ServiceKey, ServicePort, SliceKey, SlicePort,
-    TargetPort,
+    ManagedService, ManagedSlice, Readiness, ServiceKey, ServiceKind, ServicePort, SliceKey,
+    SlicePort, TargetPort,
 };
 
 use crate::names::FIELD_MANAGER;
@@ -224,11 +224,16 @@ fn with_uid(mut body: Value, precondition: &Precondition) -> Value {
 
 fn service_body(key: &ServiceKey, service: &ManagedService) -> Value {
     let ManagedService {
+        kind,
         labels,
         annotations,
         ports,
     } = service;
     let ports: Vec<_> = ports.iter().map(service_port).collect();
+    let mut spec = json!({ "ports": ports });
+    if *kind == ServiceKind::Headless {
+        spec["clusterIP"] = json!("None");
+    }
     json!({
         "apiVersion": "v1",
         "kind": "Service",
@@ -238,7 +243,7 @@ fn service_body(key: &ServiceKey, service: &ManagedService) -> Value {
             "labels": labels,
             "annotations": annotations,
         },
-        "spec": { "ports": ports },
+        "spec": spec,
     })
 }
 
@@ -264,7 +269,12 @@ fn slice_body(key: &SliceKey, slice: &ManagedSlice) -> Value {
     } = slice;
     let endpoint = |endpoint: &tombolo_core::service::SliceEndpoint| {
         let ready = endpoint.readiness == Readiness::Ready;
-        json!({ "addresses": [endpoint.address.to_string()], "conditions": { "ready": ready } })
+        let address = endpoint.address.to_string();
+        let mut value = json!({ "addresses": [address], "conditions": { "ready": ready } });
+        if let Some(name) = &endpoint.hostname {
+            value["hostname"] = json!(name.as_str());
+        }
+        value
     };
     let endpoints: Vec<_> = endpoints.iter().map(endpoint).collect();
     let ports: Vec<_> = ports.iter().map(slice_port).collect();

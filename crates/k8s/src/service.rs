@@ -1,4 +1,6 @@
 //! Service objects, into the domain: whose they are, and what of them a planner reads.
+use std::net::IpAddr;
+
 use k8s_openapi::api::core::v1::{Service as ServiceObject, ServicePort as PortObject};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -29,6 +31,7 @@ pub fn local(object: &ServiceObject) -> Option<(ServiceKey, LocalService)> {
     let local = match owned {
         Some((owned, uid)) => LocalService::Ours {
             uid: Uid(uid.into()),
+            addresses: addresses(object),
             managed: managed(object, owned),
         },
         None => LocalService::Foreign(service(object)),
@@ -67,25 +70,38 @@ pub fn trim(object: &mut ServiceObject) {
 }
 
 fn service(object: &ServiceObject) -> Service {
-    let spec = object.spec.as_ref();
-    let kind = match spec {
-        Some(spec) if spec.type_.as_deref() == Some("ExternalName") => ServiceKind::ExternalName,
-        Some(spec) if spec.cluster_ip.as_deref() == Some("None") => ServiceKind::Headless,
-        Some(_) | None => ServiceKind::ClusterIp,
-    };
     let mut annotations = object.metadata.annotations.clone().unwrap_or_default();
     annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
     Service {
-        kind,
+        kind: kind(object),
         labels: object.metadata.labels.clone().unwrap_or_default(),
         annotations,
         ports: ports(object).filter_map(port).collect(),
     }
 }
 
+fn kind(object: &ServiceObject) -> ServiceKind {
+    match &object.spec {
+        Some(spec) if spec.type_.as_deref() == Some("ExternalName") => ServiceKind::ExternalName,
+        Some(spec) if spec.cluster_ip.as_deref() == Some("None") => ServiceKind::Headless,
+        Some(_) | None => ServiceKind::ClusterIp,
+    }
+}
+
+/// The addresses that the cluster gave a Service.
+fn addresses(object: &ServiceObject) -> Vec<IpAddr> {
+    let spec = object.spec.iter();
+    let all = spec.flat_map(|spec| match &spec.cluster_ips {
+        Some(all) => all.as_slice(),
+        None => spec.cluster_ip.as_slice(),
+    });
+    all.filter_map(|ip| ip.parse().ok()).collect()
+}
+
 fn managed(object: &ServiceObject, owned: Owned<'_>) -> ManagedService {
     let ours = ports(object).filter(|port| owns_port(owned, port));
     ManagedService {
+        kind: kind(object),
         labels: owned.labels(&object.metadata),
         annotations: owned.annotations(&object.metadata),
         ports: ours.filter_map(port).collect(),

@@ -3,7 +3,7 @@ use std::net::IpAddr;
 
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use tombolo_core::keys::SLICE_SERVICE;
-use tombolo_core::name::{Namespace, ServiceName};
+use tombolo_core::name::{Hostname, Namespace, ServiceName};
 use tombolo_core::service::{
     ManagedSlice, Readiness, ServiceKey, SliceEndpoint, SliceKey, SlicePort,
 };
@@ -81,16 +81,15 @@ fn managed(object: &EndpointSlice, owned: Owned<'_>) -> ManagedSlice {
 
 fn endpoints(object: &EndpointSlice) -> Vec<SliceEndpoint> {
     let addresses = object.endpoints.iter().flatten().flat_map(|endpoint| {
-        let readiness = endpoint_readiness(endpoint);
-        endpoint
-            .addresses
-            .iter()
-            .map(move |address| (address, readiness))
+        let addresses = endpoint.addresses.iter();
+        addresses.map(move |address| (address, endpoint))
     });
-    let parsed = addresses.filter_map(|(address, readiness)| {
+    let parsed = addresses.filter_map(|(address, endpoint)| {
+        let hostname = endpoint.hostname.as_deref();
         Some(SliceEndpoint {
             address: address.parse::<IpAddr>().ok()?,
-            readiness,
+            hostname: hostname.and_then(|name| Hostname::parse(name).ok()),
+            readiness: endpoint_readiness(endpoint),
         })
     });
     parsed.collect()

@@ -404,6 +404,7 @@ impl Directory {
         for (origin, member) in members {
             endpoints::collect(*origin, member, port, &far_side, &mut found);
         }
+        endpoints::one_per_pod(&mut found);
         let mut labels = BTreeMap::from([
             ("service".to_owned(), service.key.name.to_string()),
             ("namespace".to_owned(), service.key.namespace.to_string()),

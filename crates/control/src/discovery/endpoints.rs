@@ -1,7 +1,7 @@
 //! One endpoint as proxies are told about it: address, identity, protocol, labels.
 //!
 //! Decides how a slice's entry and its pod become a `WeightedAddr`. Knows nothing of streams.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -27,6 +27,8 @@ pub(crate) struct Endpoint {
     pub(crate) told: WeightedAddr,
     /// Its host name within the Service.
     pub(crate) hostname: Option<Arc<str>>,
+    /// The pod that it is, with the name of its cluster.
+    pub(crate) pod: Option<(Arc<str>, Key)>,
 }
 
 /// Endpoints by address, so that every answer has one order.
@@ -68,13 +70,46 @@ pub(crate) fn collect(
                 None => of_gateway(origin, slice.gateway.as_ref(), (addr, port), far_side),
             };
             if let Some(told) = told {
+                let pod = backend.pod.as_ref();
                 into.entry(addr).or_insert_with(|| Endpoint {
                     told,
                     hostname: backend.hostname.clone(),
+                    pod: pod.map(|pod| (origin.cluster.into(), pod.clone())),
                 });
             }
         }
     }
+}
+
+/// Of a pod with addresses of both families, clients are told the IPv6 one, as Linkerd tells them.
+pub(crate) fn one_per_pod(endpoints: &mut Endpoints) {
+    let both = endpoints.iter().filter(|(addr, _)| addr.is_ipv6());
+    let both: BTreeSet<_> = both
+        .filter_map(|(addr, endpoint)| Some((endpoint.pod.clone()?, addr.port())))
+        .collect();
+    if both.is_empty() {
+        return;
+    }
+    endpoints.retain(|addr, endpoint| {
+        let pod = endpoint.pod.clone().filter(|_| addr.is_ipv4());
+        pod.is_none_or(|pod| !both.contains(&(pod, addr.port())))
+    });
+}
+
+/// The same endpoints on a port that their Service does not declare: taken as it is, as Linkerd takes it.
+pub(crate) fn on_port(endpoints: &Endpoints, port: u16) -> Endpoints {
+    let moved = endpoints.iter().map(|(addr, endpoint)| {
+        let addr = SocketAddr::new(addr.ip(), port);
+        let mut endpoint = endpoint.clone();
+        endpoint.told.addr = Some(tcp(addr));
+        if let Some(authority) = &mut endpoint.told.authority_override
+            && let Some((name, _)) = authority.authority_override.rsplit_once(':')
+        {
+            authority.authority_override = format!("{name}:{port}");
+        }
+        (addr, endpoint)
+    });
+    moved.collect()
 }
 
 /// A pod on its own, as `GetProfile` and outbound policy of a pod's address show it.

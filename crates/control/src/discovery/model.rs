@@ -112,6 +112,10 @@ pub(crate) struct Slice {
     pub(crate) ports: BTreeMap<String, u16>,
     /// Its ready endpoints.
     pub(crate) endpoints: Vec<Backend>,
+    /// The host names of the others, where they have one.
+    pub(crate) unready: Vec<Option<Arc<str>>>,
+    /// Its resourceVersion, if any endpoint has a host name; else it is of no interest.
+    pub(crate) version: Option<Arc<str>>,
 }
 
 /// What the slice of a gateway mirror says about the far side.

@@ -199,7 +199,16 @@ impl Follow for Endpoints {
 }
 
 fn port_of(view: &View, port: u16) -> Arc<EndpointSet> {
-    view.port(port).cloned().unwrap_or_default()
+    if let Some(declared) = view.port(port) {
+        return Arc::clone(declared);
+    }
+    let mut sets = view.ports.values();
+    let some = sets.find(|set| !set.endpoints.is_empty());
+    let on_it = some.map(|set| EndpointSet {
+        endpoints: endpoints::on_port(&set.endpoints, port),
+        labels: set.labels.clone(),
+    });
+    Arc::new(on_it.unwrap_or_default())
 }
 
 /// A stream of profiles of whatever has an address.

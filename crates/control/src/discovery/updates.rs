@@ -130,6 +130,7 @@ mod tests {
         let endpoint = |addr: SocketAddr| Endpoint {
             told: plain(addr),
             hostname: (addr.port() == 1).then(|| "p1".into()),
+            pod: None,
         };
         State::Endpoints(Arc::new(EndpointSet {
             endpoints: addrs

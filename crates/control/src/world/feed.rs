@@ -8,9 +8,12 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+};
 use k8s_openapi::api::core::v1::{Namespace, Pod, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind};
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, PostParams};
 use kube::runtime::watcher::{self, Config, Event, watcher};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
@@ -193,11 +196,12 @@ impl Cluster {
 
     async fn ask_until_it_returns(&self) {
         let mut silences = 0_u32;
+        let mut question = None;
         let mut ticks = tokio::time::interval(ASK_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let answer = ask(&self.client).await;
+            let answer = ask(&self.client, &mut question).await;
             let silent = matches!(answer, What::Silent(_) | What::Refused);
             if !self.hand_over(answer).await {
                 std::future::pending::<()>().await;
@@ -217,19 +221,69 @@ fn link_watch(client: kube::Client) -> BoxStream<'static, watcher::Result<Event<
     watcher(link_api(client), Config::default()).boxed()
 }
 
+/// What a cluster is asked once a second: something that it does not deny.
+#[derive(Clone, Copy)]
+enum Question {
+    /// By which uid it is known.
+    Uid,
+    /// Which version it is, where the role does not let us read the namespace that has the uid, as Linkerd's.
+    Version,
+}
+
 /// One cheap question, which also tells the uid by which a cluster is known. A refusal is an answer,
 /// unless it is our credential that is refused.
-async fn ask(client: &kube::Client) -> What {
-    let namespaces: Api<Namespace> = Api::all(client.clone());
-    match tokio::time::timeout(ASK_DEADLINE, namespaces.get_metadata("kube-system")).await {
+async fn ask(client: &kube::Client, question: &mut Option<Question>) -> What {
+    let asked = async {
+        let chosen = match *question {
+            Some(chosen) => chosen,
+            None => *question.insert(choose(client).await?),
+        };
+        match chosen {
+            Question::Uid => {
+                let namespaces: Api<Namespace> = Api::all(client.clone());
+                let object = namespaces.get_metadata("kube-system").await?;
+                Ok(object.metadata.uid)
+            }
+            Question::Version => client.apiserver_version().await.map(|_| None),
+        }
+    };
+    let answer = match tokio::time::timeout(ASK_DEADLINE, asked).await {
         Err(_elapsed) => What::Silent(format!("no answer within {} s", ASK_DEADLINE.as_secs())),
-        Ok(Ok(object)) => What::Answered(object.metadata.uid),
+        Ok(Ok(uid)) => return What::Answered(uid),
         Ok(Err(kube::Error::Api(status))) => match status.code {
             401 => What::Refused,
             403 | 404 => What::Answered(None),
             code => What::Silent(format!("it answers {code}: {}", status.message)),
         },
         Ok(Err(error)) => What::Silent(causes(&error)),
+    };
+    // Whatever was allowed may be so no longer, or be so now.
+    *question = None;
+    answer
+}
+
+/// Whether we may ask for the uid, without being denied it.
+async fn choose(client: &kube::Client) -> Result<Question, kube::Error> {
+    let reviews: Api<SelfSubjectAccessReview> = Api::all(client.clone());
+    let review = SelfSubjectAccessReview {
+        spec: SelfSubjectAccessReviewSpec {
+            resource_attributes: Some(ResourceAttributes {
+                verb: Some("get".to_owned()),
+                resource: Some("namespaces".to_owned()),
+                name: Some("kube-system".to_owned()),
+                namespace: Some("kube-system".to_owned()),
+                ..ResourceAttributes::default()
+            }),
+            ..SelfSubjectAccessReviewSpec::default()
+        },
+        ..SelfSubjectAccessReview::default()
+    };
+    match reviews.create(&PostParams::default(), &review).await {
+        Ok(review) if review.status.as_ref().is_some_and(|s| s.allowed) => Ok(Question::Uid),
+        Ok(_) => Ok(Question::Version),
+        Err(kube::Error::Api(status)) if status.code == 403 => Ok(Question::Version),
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 405) => Ok(Question::Uid),
+        Err(error) => Err(error),
     }
 }
 

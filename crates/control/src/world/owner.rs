@@ -162,6 +162,7 @@ impl Owner {
             links.attend(&self.links, &self.secrets);
             for gone in before.iter().filter(|key| !links.states.contains_key(key)) {
                 self.world.links.remove(gone);
+                self.due.plan = true;
                 self.parts.counts.forget(&gone.to_string());
             }
             self.due.judge = true;

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tombolo_core::cluster::{Change, Path, Signal};
 use tombolo_core::selector::Selector;
 use tombolo_core::service::{Readiness, Service, ServiceKey};
-use tombolo_core::world::{ClusterUid, Export};
+use tombolo_core::world::{ClusterUid, Export, Hosts};
 use tombolo_shell::task::Tasks;
 
 use super::Input;
@@ -266,11 +266,16 @@ impl Peer {
         }
     }
 
-    /// Notes whether a Service has an endpoint; true if that is news.
-    pub(crate) fn set_readiness(&mut self, key: &ServiceKey, readiness: Readiness) -> bool {
+    /// Notes whether a Service has endpoints, and how they are named; true if that is news.
+    pub(crate) fn set_endpoints(
+        &mut self,
+        key: &ServiceKey,
+        (readiness, hosts): (Readiness, Hosts),
+    ) -> bool {
         match self.exports.get_mut(key) {
-            Some(export) if export.readiness != readiness => {
+            Some(export) if export.readiness != readiness || export.hosts != hosts => {
                 export.readiness = readiness;
+                export.hosts = hosts;
                 true
             }
             _ => false,

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Pod as KubePod, Service as KubeService};
-use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tombolo_core::keys;
 
@@ -155,10 +155,15 @@ pub(crate) fn slice(object: &EndpointSlice) -> Option<Slice> {
             Some((port.name.clone().unwrap_or_default(), number))
         })
         .collect();
-    let ready = object.endpoints.iter().flatten().filter(|endpoint| {
+    let is_ready = |endpoint: &&Endpoint| {
         let conditions = endpoint.conditions.as_ref();
         conditions.and_then(|c| c.ready).unwrap_or(true)
-    });
+    };
+    let all = || object.endpoints.iter().flatten();
+    let unready = all().filter(|endpoint| !is_ready(endpoint));
+    let unready = unready.map(|endpoint| shared(endpoint.hostname.as_deref()));
+    let named = all().any(|endpoint| endpoint.hostname.is_some());
+    let ready = all().filter(is_ready);
     let endpoints = ready.filter_map(|endpoint| {
         let pod = endpoint
             .target_ref
@@ -177,6 +182,8 @@ pub(crate) fn slice(object: &EndpointSlice) -> Option<Slice> {
     });
     Some(Slice {
         endpoints: endpoints.collect(),
+        unready: unready.collect(),
+        version: shared(meta.resource_version.as_deref().filter(|_| named)),
         service: service.into(),
         gateway: (gateway != Gateway::default()).then_some(gateway),
         ports,

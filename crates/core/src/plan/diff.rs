@@ -20,7 +20,15 @@ pub(super) fn actions(draft: &Draft<'_>) -> Vec<Action> {
 fn fulfil(draft: &Draft<'_>, key: &ServiceKey, wanted: &Wanted, actions: &mut Vec<Action>) {
     let service = match draft.world.local.services.get(key) {
         None => Some(apply_service(key, Precondition::Absent, wanted)),
-        Some(LocalService::Ours { uid, managed }) => (!same(managed, &wanted.service))
+        // The kind of an address cannot be changed.
+        Some(LocalService::Ours { uid, managed, .. }) if managed.kind != wanted.service.kind => {
+            actions.push(Action::DeleteService {
+                key: key.clone(),
+                uid: uid.clone(),
+            });
+            Some(apply_service(key, Precondition::Absent, wanted))
+        }
+        Some(LocalService::Ours { uid, managed, .. }) => (!same(managed, &wanted.service))
             .then(|| apply_service(key, Precondition::Uid(uid.clone()), wanted)),
         // Claimed names are never foreign; if this one is, it stays what it is.
         Some(LocalService::Foreign(_)) => return,

@@ -3,13 +3,14 @@
 //! ```text
 //! uid U | ns NAME... | service NS/NAME ... | taken-slice NS/NAME.ipv4
 //! link NAME [age=N] [to=T] [gateway=IP,..:PORT] [identity=I] [select|flat|fed=KEY=VALUE|none] ...
-//! export LINK NS/NAME [rv=N] [@label=value] [#annotation=value] [ports=http:80,..] [empty] [headless]
+//! export LINK NS/NAME [rv=N] [@label=value] [#annotation=value] [ports=http:80,..] [empty]
+//!        [headless] [hosts=NAME,NAME:down,..|nameless]
 //! ```
 //! `m/` stands for `mirror.linkerd.io/`, `mc/` for `multicluster.linkerd.io/`.
 use std::fmt::Write as _;
 
 use crate::link::{Fault, Gateway, GatewayHost, Link, LinkKey, LinkSpec};
-use crate::name::{ClusterName, Namespace, ServiceName};
+use crate::name::{ClusterName, Hostname, Namespace, ServiceName};
 use crate::plan::{Action, Plan, Precondition};
 use crate::selector::{Exclusions, Selector};
 use crate::service::{
@@ -18,8 +19,8 @@ use crate::service::{
 };
 use crate::status::{Condition, ServiceStatus, Truth};
 use crate::world::{
-    ClusterUid, Contact, CreatedAt, Credentials, Export, Exports, GatewayHealth, GatewayView,
-    LinkView, LocalService, LocalSlice, Remote, Uid, World,
+    ClusterUid, Contact, CreatedAt, Credentials, Export, Exports, GatewayHealth, GatewayView, Host,
+    Hosts, LinkView, LocalService, LocalSlice, Remote, Uid, World,
 };
 
 pub(super) fn world(text: &str) -> World {
@@ -77,6 +78,7 @@ fn add_export(world: &mut World, link: &LinkKey, key: ServiceKey, rest: &str) {
         service: service(rest),
         resource_version,
         readiness,
+        hosts: hosts(rest),
     };
     match &mut world
         .links
@@ -87,6 +89,37 @@ fn add_export(world: &mut World, link: &LinkKey, key: ServiceKey, rest: &str) {
         Remote::Known(exports) => exports.services.insert(key, export),
         Remote::Unknown { .. } => panic!("an unknown cluster exports nothing"),
     };
+}
+
+fn hosts(rest: &str) -> Hosts {
+    if has(rest, "nameless") {
+        return Hosts::Nameless;
+    }
+    let host = |text: &str| {
+        let (name, readiness) = match text.strip_suffix(":down") {
+            Some(name) => (name, Readiness::NotReady),
+            None => (text, Readiness::Ready),
+        };
+        Host {
+            name: Hostname::parse(name).unwrap(),
+            readiness,
+            version: value(rest, "slice-rv").unwrap_or("9").to_owned(),
+        }
+    };
+    let named = value(rest, "hosts").map(|list| list.split(',').map(host).collect());
+    named.map_or(Hosts::None, Hosts::Named)
+}
+
+/// What a cluster would give a Service of ours: always the same for the same name.
+fn address_of(key: &ServiceKey, managed: &ManagedService) -> Vec<std::net::IpAddr> {
+    if managed.kind == ServiceKind::Headless {
+        return Vec::new();
+    }
+    let sum = key
+        .to_string()
+        .bytes()
+        .fold(0u8, |sum, byte| sum.wrapping_mul(31) ^ byte);
+    vec![[10, 96, 0, sum].into()]
 }
 
 pub(super) fn service_key(text: &str) -> ServiceKey {
@@ -278,9 +311,12 @@ pub(super) fn carry_out(world: &mut World, plan: &Plan) {
                     Some(LocalService::Foreign(_)) => panic!("{key} is not ours"),
                 };
                 let uid = insist(precondition, present, new_uid);
-                local
-                    .services
-                    .insert(key, LocalService::Ours { uid, managed });
+                let ours = LocalService::Ours {
+                    uid,
+                    addresses: address_of(&key, &managed),
+                    managed,
+                };
+                local.services.insert(key, ours);
             }
             Action::ApplySlice {
                 key,
@@ -374,11 +410,16 @@ fn render_action(text: &mut String, action: &Action) {
             service,
         } => {
             let ManagedService {
+                kind,
                 labels,
                 annotations,
                 ports,
             } = service;
-            writeln!(text, "{} Service {key}", when(precondition)).unwrap();
+            let headless = match kind {
+                ServiceKind::Headless => " headless",
+                _ => "",
+            };
+            writeln!(text, "{} Service {key}{headless}", when(precondition)).unwrap();
             render_pairs(text, labels, annotations);
             let ports: Vec<_> = ports
                 .iter()
@@ -405,7 +446,13 @@ fn render_action(text: &mut String, action: &Action) {
                 .collect();
             let endpoints: Vec<_> = endpoints
                 .iter()
-                .map(|e| format!("{} {:?}", e.address, e.readiness))
+                .map(|e| {
+                    let name = e
+                        .hostname
+                        .as_ref()
+                        .map_or(String::new(), |n| format!("{n}="));
+                    format!("{name}{} {:?}", e.address, e.readiness)
+                })
                 .collect();
             writeln!(text, "  {} -> [{}]", ports.join(" "), endpoints.join(", ")).unwrap();
         }

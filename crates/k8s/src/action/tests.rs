@@ -35,6 +35,7 @@ fn apply_service() -> Action {
         key: key(),
         precondition: Precondition::Uid(Uid("u1".into())),
         service: ManagedService {
+            kind: ServiceKind::ClusterIp,
             labels: labels(&[("mirror.linkerd.io/mirrored-service", "true"), ("lk", "lv")]),
             annotations: labels(&[("a.b/c", "d")]),
             ports: vec![
@@ -48,6 +49,7 @@ fn apply_service() -> Action {
 fn apply_slice() -> Action {
     let endpoint = |address: &str, readiness| SliceEndpoint {
         address: address.parse().unwrap(),
+        hostname: None,
         readiness,
     };
     Action::ApplySlice {
@@ -135,7 +137,7 @@ fn object_version(action: &Action) -> Value {
 
 fn ours(object: Value) -> ManagedService {
     match read(object) {
-        LocalService::Ours { uid, managed } => {
+        LocalService::Ours { uid, managed, .. } => {
             assert_eq!(uid, Uid("u1".into()));
             managed
         }

@@ -15,7 +15,7 @@ use tombolo_core::service::{
 };
 use tombolo_core::world::{
     ClusterUid, Contact, CreatedAt, Credentials, Export, Exports, GatewayHealth, GatewayView,
-    LinkView, LocalService, Remote, World,
+    Hosts, LinkView, LocalService, Remote, World,
 };
 use tombolo_k8s::{action, service, slice};
 
@@ -106,6 +106,7 @@ impl Bench {
             service,
             resource_version: "5".to_owned(),
             readiness,
+            hosts: Hosts::None,
         };
         self.exports().services.insert(key(name), export);
     }

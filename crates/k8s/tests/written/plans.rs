@@ -107,7 +107,8 @@ async fn an_object_that_is_another_than_planned_is_not_touched() {
     bench.export("b", EXPORTED, "remote-discovery");
     bench.carry_out().await;
     let mut stale = bench.world.clone();
-    if let Some(LocalService::Ours { uid, managed }) = stale.local.services.get_mut(&key("b-east"))
+    if let Some(LocalService::Ours { uid, managed, .. }) =
+        stale.local.services.get_mut(&key("b-east"))
     {
         *uid = Uid("another".into());
         managed.labels.clear();

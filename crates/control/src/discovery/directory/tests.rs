@@ -55,6 +55,8 @@ fn slice(service: &str, backends: &[(&str, Option<&str>)], gateway: Option<Gatew
         key: Key::new(NS, &format!("{service}-x")),
         service: service.into(),
         gateway,
+        unready: Vec::new(),
+        version: None,
         ports: BTreeMap::from([("http".to_owned(), 8080)]),
         endpoints: backends
             .iter()

@@ -3,20 +3,20 @@
 //!
 //! Decides what is kept. An export in a namespace that had none opens the watches anew, because what was
 //! passed over there is wanted now.
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::Service;
 use kube::Resource;
 use kube::runtime::watcher::Event;
 use tokio::time::Instant;
 use tombolo_core::cluster::{Change, Observation};
-use tombolo_core::name;
-use tombolo_core::service::{Readiness, ServiceKey};
-use tombolo_core::world::{ClusterUid, Export};
+use tombolo_core::name::{self, Hostname};
+use tombolo_core::service::{Readiness, ServiceKey, ServiceKind};
+use tombolo_core::world::{ClusterUid, Export, Host, Hosts};
 
 use super::{Owner, model_key};
 use crate::discovery::directory::{Asks, PeerId};
-use crate::discovery::inventory::Kind;
+use crate::discovery::inventory::{Inventory, Kind};
 use crate::discovery::model::Key;
 use crate::world::feed::{Source, What};
 use crate::world::intake::Heard;
@@ -129,7 +129,7 @@ impl Owner {
         let Some((key, service)) = tombolo_k8s::service::remote(object) else {
             return;
         };
-        let readiness = self.readiness(id, &key);
+        let (readiness, hosts) = self.endpoints(id, &key, service.kind);
         let Some(peer) = self.parts.links.peers.get(id) else {
             return;
         };
@@ -137,6 +137,7 @@ impl Owner {
             service,
             resource_version: object.metadata.resource_version.clone().unwrap_or_default(),
             readiness,
+            hosts,
         });
         self.set_export(id, &key, export);
     }
@@ -188,24 +189,35 @@ impl Owner {
             .filter_map(service_key)
             .collect();
         for key in dirty {
-            let readiness = self.readiness(id, &key);
+            let peer = self.parts.links.peers.get(id);
+            let Some(export) = peer.and_then(|peer| peer.exports.get(&key)) else {
+                continue;
+            };
+            let found = self.endpoints(id, &key, export.service.kind);
             let peer = self.parts.links.peers.get_mut(id);
-            if peer.is_some_and(|peer| peer.set_readiness(&key, readiness)) {
+            if peer.is_some_and(|peer| peer.set_endpoints(&key, found)) {
                 self.show_export(id, &key);
             }
         }
     }
 
-    fn readiness(&self, id: PeerId, key: &ServiceKey) -> Readiness {
+    /// Whether a Service has endpoints, and how they are named if it is headless.
+    fn endpoints(&self, id: PeerId, key: &ServiceKey, kind: ServiceKind) -> (Readiness, Hosts) {
         let key = model_key(key);
-        let inventory = self.directory.peer(id);
-        let served = inventory
-            .is_some_and(|inventory| inventory.slices(&key).any(|s| !s.endpoints.is_empty()));
-        if served {
+        let Some(inventory) = self.directory.peer(id) else {
+            return (Readiness::NotReady, Hosts::None);
+        };
+        let served = inventory.slices(&key).any(|s| !s.endpoints.is_empty());
+        let readiness = if served {
             Readiness::Ready
         } else {
             Readiness::NotReady
-        }
+        };
+        let hosts = match kind {
+            ServiceKind::Headless => hosts(inventory, &key),
+            ServiceKind::ClusterIp | ServiceKind::ExternalName => Hosts::None,
+        };
+        (readiness, hosts)
     }
 
     fn answered(&mut self, id: PeerId, uid: Option<String>) {
@@ -251,6 +263,38 @@ impl Owner {
             // Until it was heard, that is all there is to say of it.
             self.due.judge |= !complete;
         }
+    }
+}
+
+/// A host that one slice lists as ready is ready.
+fn hosts(inventory: &Inventory, service: &Key) -> Hosts {
+    let mut found: BTreeMap<Hostname, Host> = BTreeMap::new();
+    let mut some = false;
+    for slice in inventory.slices(service) {
+        some |= !slice.endpoints.is_empty() || !slice.unready.is_empty();
+        let ready = slice
+            .endpoints
+            .iter()
+            .map(|e| (&e.hostname, Readiness::Ready));
+        let unready = slice.unready.iter().map(|name| (name, Readiness::NotReady));
+        for (name, readiness) in ready.chain(unready) {
+            let name = name.as_deref().and_then(|name| Hostname::parse(name).ok());
+            let Some(name) = name else { continue };
+            let host = Host {
+                name: name.clone(),
+                readiness,
+                version: slice.version.as_deref().unwrap_or_default().to_owned(),
+            };
+            let known = found.entry(name).or_insert_with(|| host.clone());
+            if readiness == Readiness::Ready && known.readiness == Readiness::NotReady {
+                *known = host;
+            }
+        }
+    }
+    match (found.is_empty(), some) {
+        (false, _) => Hosts::Named(found.into_values().collect()),
+        (true, true) => Hosts::Nameless,
+        (true, false) => Hosts::None,
     }
 }
 

@@ -9,7 +9,7 @@ use proptest::sample::{select, subsequence};
 use super::{carry_out, plan};
 use crate::keys::{CLUSTER_NAME, MIRRORED_SERVICE, REMOTE_DISCOVERY};
 use crate::link::{Fault, Gateway, Link, LinkKey, LinkSpec};
-use crate::name::{ClusterName, Namespace};
+use crate::name::{ClusterName, Hostname, Namespace};
 use crate::plan::text::service_key;
 use crate::selector::Selector;
 use crate::service::{
@@ -17,8 +17,8 @@ use crate::service::{
     ServicePort, SliceKey, TargetPort,
 };
 use crate::world::{
-    ClusterUid, Contact, CreatedAt, Credentials, Export, Exports, GatewayHealth, GatewayView,
-    LinkView, LocalService, LocalSlice, Remote, Uid, World,
+    ClusterUid, Contact, CreatedAt, Credentials, Export, Exports, GatewayHealth, GatewayView, Host,
+    Hosts, LinkView, LocalService, LocalSlice, Remote, Uid, World,
 };
 
 const TARGETS: [&str; 4] = ["b", "c", "b-c", "federated"];
@@ -80,8 +80,10 @@ fn service() -> impl Strategy<Value = Service> {
 }
 
 fn export() -> impl Strategy<Value = Export> {
-    (service(), select(vec!["1", "2"]), any::<bool>()).prop_map(|(service, rv, ready)| Export {
+    let parts = (service(), hosts(), select(vec!["1", "2"]), any::<bool>());
+    parts.prop_map(|(service, hosts, rv, ready)| Export {
         service,
+        hosts,
         resource_version: rv.to_owned(),
         readiness: if ready {
             Readiness::Ready
@@ -89,6 +91,18 @@ fn export() -> impl Strategy<Value = Export> {
             Readiness::NotReady
         },
     })
+}
+
+/// Names that collide with those of Services.
+fn hosts() -> impl Strategy<Value = Hosts> {
+    let host = |name: &str| Host {
+        name: Hostname::parse(name).unwrap(),
+        readiness: Readiness::Ready,
+        version: "1".to_owned(),
+    };
+    let named = subsequence(vec!["a", "a-b", "p"], 0..3)
+        .prop_map(move |names| Hosts::Named(names.into_iter().map(host).collect()));
+    prop_oneof![Just(Hosts::None), Just(Hosts::Nameless), named]
 }
 
 fn uid() -> impl Strategy<Value = Option<ClusterUid>> {
@@ -189,7 +203,9 @@ fn local_service() -> impl Strategy<Value = LocalService> {
         let uid = Uid("old".into());
         LocalService::Ours {
             uid,
+            addresses: Vec::new(),
             managed: ManagedService {
+                kind: ServiceKind::ClusterIp,
                 labels,
                 annotations,
                 ports,
@@ -246,9 +262,12 @@ fn any_world(links: Links) -> impl Strategy<Value = World> {
         })
 }
 
+/// After the plan, and after the one that knows the addresses of what the first one made.
 fn settled(mut world: World) -> World {
-    let first = plan(&world);
-    carry_out(&mut world, &first);
+    for _ in 0..2 {
+        let next = plan(&world);
+        carry_out(&mut world, &next);
+    }
     world
 }
 

@@ -129,7 +129,7 @@ fn services_without_ports_or_endpoints_cannot_be_mirrored() {
         link remote gateway=192.0.2.127:888
         export remote ns1/s @m/exported=true ports=none headless
         export remote ns1/t @m/exported=remote-discovery external
-        export remote ns1/u @m/exported=true headless
+        export remote ns1/u @m/exported=true headless nameless
     "), @r"
     create Service ns1/u-remote
       @m/cluster-name=remote @m/mirrored-service=true

@@ -1,0 +1,108 @@
+//! Black-box cases of Linkerd's multicluster model and of what we promise beyond it, one body on both kinds of API server.
+//!
+//! The control plane runs outside the clusters, in plaintext, with exactly the rights that `tombolo manifests` prints. Cases of
+//! one kind run one after the other on the same clusters, each in a namespace of its own. Without the real Kubernetes its cases
+//! count as ignored, unless `TOMBOLO_REAL=required` makes that a failure.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod conformance {
+    pub(crate) mod cases;
+    pub(crate) mod objects;
+    pub(crate) mod relay;
+    pub(crate) mod site;
+    pub(crate) mod talk;
+    pub(crate) mod world;
+}
+
+use std::panic::AssertUnwindSafe;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use conformance::cases::{Case, all};
+use conformance::world::World;
+use futures_util::FutureExt as _;
+use libtest_mimic::{Arguments, Failed, Trial};
+use tombolo_judge::Kind;
+
+/// A case takes no longer.
+const CASE_DEADLINE: Duration = Duration::from_secs(60);
+
+fn main() -> Result<ExitCode> {
+    let arguments = Arguments::from_args();
+    let available = Kind::available()?;
+    let mut trials = Vec::new();
+    for kind in [Kind::Ours, Kind::Real] {
+        let wanted = |case: &&Case| {
+            let filter = arguments.filter.as_deref().unwrap_or_default();
+            name(kind, case).contains(filter)
+        };
+        let cases: Vec<Case> = all().iter().filter(wanted).copied().collect();
+        if arguments.list || !available.contains(&kind) {
+            let ignored =
+                |case: &Case| Trial::test(name(kind, case), || Ok(())).with_ignored_flag(true);
+            trials.extend(cases.iter().map(ignored));
+        } else if !cases.is_empty() {
+            trials.extend(run(kind, &cases)?);
+        }
+    }
+    Ok(libtest_mimic::run(&arguments, trials).exit_code())
+}
+
+fn name(kind: Kind, case: &Case) -> String {
+    format!("{}::{}", kind.name(), case.name)
+}
+
+fn run(kind: Kind, cases: &[Case]) -> Result<Vec<Trial>> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let mut world = World::start(kind).await.context("start the clusters")?;
+        let mut trials = Vec::new();
+        for case in cases {
+            let begun = Instant::now();
+            let outcome = play(case, &mut world).await;
+            if std::env::var_os("CONFORMANCE_TIMES").is_some() {
+                let verdict = outcome.as_ref().err().map_or("held", String::as_str);
+                eprintln!(
+                    "{} after {:?}: {verdict}",
+                    name(kind, case),
+                    begun.elapsed()
+                );
+            }
+            trials.push(Trial::test(name(kind, case), move || {
+                outcome.map_err(Failed::from)
+            }));
+        }
+        let end = world.end().await.map_err(|error| format!("{error:?}"));
+        let last = format!(
+            "{}::nothing_was_denied_and_nothing_deprecated_asked_for",
+            kind.name()
+        );
+        trials.push(Trial::test(last, move || end.map_err(Failed::from)));
+        Ok(trials)
+    })
+}
+
+async fn play(case: &Case, world: &mut World) -> Result<(), String> {
+    let tried = async {
+        world.prepare().await?;
+        (case.body)(world).await
+    };
+    let outcome = tokio::time::timeout(CASE_DEADLINE, AssertUnwindSafe(tried).catch_unwind()).await;
+    let cleaned = world.clean().await;
+    match (outcome, cleaned) {
+        (Ok(Ok(Ok(()))), Ok(())) => Ok(()),
+        (Ok(Ok(Err(error))), _) => Err(format!("{error:?}")),
+        (Ok(Err(panic)), _) => Err(said(&*panic)),
+        (Err(_elapsed), _) => Err(format!("not done within {CASE_DEADLINE:?}")),
+        (_, Err(error)) => Err(format!("held, but leaves something behind: {error:?}")),
+    }
+}
+
+fn said(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+    text.unwrap_or_else(|| "it panicked".to_owned())
+}

@@ -1,0 +1,58 @@
+//! The cases, by what they are about. The comment of each names the row that it restates.
+use std::pin::Pin;
+
+use anyhow::Result;
+
+use super::world::World;
+
+mod collisions;
+mod discovery;
+mod exclusions;
+mod federation;
+mod headless;
+mod links;
+mod mirrors;
+mod namespaces;
+mod outages;
+mod restarts;
+mod secrets;
+mod status;
+
+/// One case.
+#[derive(Clone, Copy)]
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) body: for<'w> fn(&'w mut World) -> Pin<Box<dyn Future<Output = Result<()>> + 'w>>,
+}
+
+/// Lists functions as cases.
+macro_rules! cases {
+    ($module:literal: $($case:ident),+ $(,)?) => {
+        pub(super) const CASES: &[$crate::conformance::cases::Case] = &[$(
+            $crate::conformance::cases::Case {
+                name: concat!($module, "::", stringify!($case)),
+                body: |world| Box::pin($case(world)),
+            }
+        ),+];
+    };
+}
+pub(crate) use cases;
+
+/// All of them.
+pub(crate) fn all() -> Vec<Case> {
+    let lists = [
+        mirrors::CASES,
+        exclusions::CASES,
+        collisions::CASES,
+        namespaces::CASES,
+        federation::CASES,
+        headless::CASES,
+        links::CASES,
+        status::CASES,
+        discovery::CASES,
+        secrets::CASES,
+        restarts::CASES,
+        outages::CASES,
+    ];
+    lists.concat()
+}

@@ -1,0 +1,198 @@
+//! A remote API server that is down, hangs, talks nonsense or refuses; and the own one that is down.
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+
+use super::cases;
+use crate::conformance::objects::{self, EXPORTED};
+use crate::conformance::relay::{Passage, Relay};
+use crate::conformance::world::World;
+
+cases!["outages":
+    a_remote_api_that_breaks_changes_nothing_and_is_heard_again,
+    a_remote_api_that_hangs_changes_nothing_and_is_heard_again,
+    a_remote_api_that_talks_nonsense_changes_nothing_and_is_heard_again,
+    a_cluster_that_is_down_when_it_is_linked_is_mirrored_when_it_comes,
+    a_restart_while_the_remote_api_is_down_keeps_its_mirrors,
+    a_remote_api_that_refuses_changes_nothing_and_is_heard_again,
+    a_link_that_fails_keeps_no_other_waiting,
+    a_remote_api_that_restarts_is_heard_again,
+    the_own_api_may_be_down_and_come_back,
+];
+
+/// The Link `remote` through a relay.
+async fn linked(w: &World, passage: Passage) -> Result<Relay> {
+    let relay = Relay::to(w.r.cluster.address()).await?;
+    relay.set(passage);
+    let mut access = w.access.clone();
+    access["clusters"][0]["cluster"]["server"] = json!(format!("https://{}", relay.address));
+    let name = w.r.cluster.address().ip().to_string();
+    access["clusters"][0]["cluster"]["tls-server-name"] = json!(name);
+    w.l.apply(objects::credentials("remote", &access)).await?;
+    w.relink("remote", |_| ()).await?;
+    Ok(relay)
+}
+
+async fn through(w: &World, passage: Passage) -> Result<()> {
+    // F13
+    let relay = linked(w, Passage::Open).await?;
+    w.ready("web", &["10.2.0.1"]).await?;
+    w.export("web", json!({EXPORTED: "true"})).await?;
+    w.ready("api", &["10.2.0.2"]).await?;
+    w.export("api", json!({EXPORTED: "remote-discovery"}))
+        .await?;
+    w.has_addresses("web-remote", &["192.0.2.127:888 up"; 2])
+        .await?;
+    let mut talk = w.talk("api-remote:555").await?;
+    talk.reaches(&["10.2.0.2:555"]).await?;
+    relay.set(passage);
+    w.says("remote", "Synced", "False").await?;
+    w.r.delete("Service", &w.ns, "web").await?;
+    w.ready("api", &["10.2.0.3"]).await?;
+    w.mirror("web-remote").await?;
+    w.has_addresses("web-remote", &["192.0.2.127:888 up"; 2])
+        .await?;
+    talk.is_silent().await?;
+    w.talk("api-remote:555")
+        .await?
+        .reaches(&["10.2.0.2:555"])
+        .await?;
+    relay.set(Passage::Open);
+    talk.reaches(&["10.2.0.3:555"]).await?;
+    w.gone("web-remote").await?;
+    w.says("remote", "Synced", "True").await.map(drop)
+}
+
+async fn a_remote_api_that_breaks_changes_nothing_and_is_heard_again(w: &mut World) -> Result<()> {
+    through(w, Passage::Broken).await
+}
+
+async fn a_remote_api_that_hangs_changes_nothing_and_is_heard_again(w: &mut World) -> Result<()> {
+    through(w, Passage::Frozen).await
+}
+
+async fn a_remote_api_that_talks_nonsense_changes_nothing_and_is_heard_again(
+    w: &mut World,
+) -> Result<()> {
+    through(w, Passage::Nonsense).await
+}
+
+async fn a_cluster_that_is_down_when_it_is_linked_is_mirrored_when_it_comes(
+    w: &mut World,
+) -> Result<()> {
+    // F14
+    w.export("web", json!({EXPORTED: "true"})).await?;
+    let relay = linked(w, Passage::Broken).await?;
+    w.says("remote", "Synced", "False").await?;
+    w.absent("web-remote").await?;
+    relay.set(Passage::Open);
+    w.mirror("web-remote").await.map(drop)
+}
+
+async fn a_restart_while_the_remote_api_is_down_keeps_its_mirrors(w: &mut World) -> Result<()> {
+    let relay = linked(w, Passage::Open).await?;
+    w.ready("web", &["10.2.0.1"]).await?;
+    w.export(
+        "web",
+        json!({EXPORTED: "true", objects::FEDERATED: "member"}),
+    )
+    .await?;
+    w.has_addresses("web-remote", &["192.0.2.127:888 up"; 2])
+        .await?;
+    w.mirror("web-federated").await?;
+    relay.set(Passage::Broken);
+    w.stop_control().await?;
+    w.start_control();
+    w.says("remote", "Synced", "False").await?;
+    w.has_addresses("web-remote", &["192.0.2.127:888 up"; 2])
+        .await?;
+    w.mirror("web-federated").await?;
+    w.talk("web-remote:555")
+        .await?
+        .reaches(&["192.0.2.127:888"])
+        .await?;
+    relay.set(Passage::Open);
+    w.r.delete("Service", &w.ns, "web").await?;
+    w.gone("web-remote").await
+}
+
+async fn a_remote_api_that_refuses_changes_nothing_and_is_heard_again(w: &mut World) -> Result<()> {
+    // F15
+    let before = w.refusals().await?;
+    w.link(|_| ()).await?;
+    w.export("web", json!({EXPORTED: "true"})).await?;
+    w.mirror("web-remote").await?;
+    let name = "tombolo-remote-access";
+    let binding =
+        w.r.get("ClusterRoleBinding", "", name)
+            .await?
+            .context("it is bound")?;
+    w.r.delete("ClusterRoleBinding", "", name).await?;
+    // New watches are refused, old ones go on: a new token opens new ones.
+    let fresh = w.r.access("tombolo", "remote-access").await?;
+    w.l.apply(objects::credentials("remote", &fresh)).await?;
+    w.export("api", json!({EXPORTED: "true"})).await?;
+    w.l.apply(objects::service(
+        &w.ns,
+        "local",
+        json!({objects::FEDERATED: "member"}),
+    ))
+    .await?;
+    w.mirror("local-federated").await?;
+    w.mirror("web-remote").await?;
+    let again = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+        "metadata": {"name": name}, "roleRef": binding["roleRef"], "subjects": binding["subjects"],
+    });
+    w.r.apply(again).await?;
+    w.mirror("api-remote").await?;
+    w.denied += w.refusals().await? - before;
+    Ok(())
+}
+
+async fn a_link_that_fails_keeps_no_other_waiting(w: &mut World) -> Result<()> {
+    let mut access: Value = w.access.clone();
+    access["clusters"][0]["cluster"]["server"] = json!("https://127.0.0.1:1");
+    w.l.apply(objects::credentials("gone", &access)).await?;
+    w.relink("gone", |_| ()).await?;
+    w.link(|_| ()).await?;
+    w.export("web", json!({EXPORTED: "true"})).await?;
+    w.mirror("web-remote").await?;
+    let condition = w.says("gone", "Synced", "False").await?;
+    ensure!(
+        condition["message"].as_str().is_some_and(|m| !m.is_empty()),
+        "{condition}"
+    );
+    Ok(())
+}
+
+async fn a_remote_api_that_restarts_is_heard_again(w: &mut World) -> Result<()> {
+    w.link(|_| ()).await?;
+    w.export("web", json!({EXPORTED: "true"})).await?;
+    w.mirror("web-remote").await?;
+    w.r.cluster.stop_api().await;
+    w.says("remote", "Synced", "False").await?;
+    w.mirror("web-remote").await?;
+    w.r.cluster.start_api().await?;
+    w.export("api", json!({EXPORTED: "true"})).await?;
+    w.mirror("api-remote").await.map(drop)
+}
+
+async fn the_own_api_may_be_down_and_come_back(w: &mut World) -> Result<()> {
+    w.link(|_| ()).await?;
+    w.ready("api", &["10.2.0.2"]).await?;
+    w.export("api", json!({EXPORTED: "remote-discovery"}))
+        .await?;
+    w.talk("api-remote:555")
+        .await?
+        .reaches(&["10.2.0.2:555"])
+        .await?;
+    w.l.cluster.stop_api().await;
+    w.ready("api", &["10.2.0.3"]).await?;
+    w.talk("api-remote:555")
+        .await?
+        .reaches(&["10.2.0.3:555"])
+        .await?;
+    w.export("web", json!({EXPORTED: "true"})).await?;
+    w.l.cluster.start_api().await?;
+    w.mirror("web-remote").await.map(drop)
+}

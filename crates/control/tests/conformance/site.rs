@@ -1,0 +1,187 @@
+//! A cluster as a user sees it, and how others reach it.
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use base64::Engine as _;
+use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::config::Kubeconfig;
+use kube::core::{ApiResource, GroupVersionKind};
+use serde_json::{Value, json};
+use tombolo_judge::{Cluster, Kind, Parts};
+
+/// What is waited for comes before this.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A cluster.
+pub(crate) struct Site {
+    pub(crate) cluster: Cluster,
+    pub(crate) client: kube::Client,
+}
+
+impl Site {
+    pub(crate) async fn start(kind: Kind, name: &str) -> Result<Self> {
+        let cluster = Cluster::start(kind, name, Parts::ApiOnly).await?;
+        let client = cluster.client().await?;
+        Ok(Self { cluster, client })
+    }
+
+    /// A kubeconfig with a token of a service account, for whoever may do no more than that.
+    pub(crate) async fn access(&self, namespace: &str, account: &str) -> Result<Value> {
+        let api: Api<ServiceAccount> = Api::namespaced(self.client.clone(), namespace);
+        let request = TokenRequest {
+            spec: Some(TokenRequestSpec {
+                expiration_seconds: Some(3600),
+                ..TokenRequestSpec::default()
+            }),
+            ..TokenRequest::default()
+        };
+        let params = PostParams::default();
+        let answer = api.create_token_request(account, &params, &request).await?;
+        let token = answer
+            .status
+            .and_then(|status| status.token)
+            .context("a token")?;
+        let file = Kubeconfig::read_from(self.cluster.kubeconfig())?;
+        let cluster = file.clusters.into_iter().next().context("a cluster")?;
+        Ok(json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "site",
+            "clusters": [{"name": cluster.name, "cluster": cluster.cluster}],
+            "contexts": [{"name": "site", "context": {"cluster": cluster.name, "user": account}}],
+            "users": [{"name": account, "user": {"token": token}}],
+        }))
+    }
+
+    fn api(&self, kind: &str, namespace: &str) -> Api<DynamicObject> {
+        let (group, version) = match kind {
+            "Link" => ("multicluster.linkerd.io", "v1alpha3"),
+            "EndpointSlice" => ("discovery.k8s.io", "v1"),
+            "CustomResourceDefinition" => ("apiextensions.k8s.io", "v1"),
+            "ClusterRole" | "ClusterRoleBinding" => ("rbac.authorization.k8s.io", "v1"),
+            _ => ("", "v1"),
+        };
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+        match namespace {
+            "" => Api::all_with(self.client.clone(), &resource),
+            _ => Api::namespaced_with(self.client.clone(), namespace, &resource),
+        }
+    }
+
+    /// Creates or replaces what `object` says.
+    pub(crate) async fn apply(&self, object: Value) -> Result<Value> {
+        let metadata = &object["metadata"];
+        let (kind, name) = (object["kind"].as_str(), metadata["name"].as_str());
+        let (kind, name) = kind.zip(name).context("an object has kind and name")?;
+        let api = self.api(kind, metadata["namespace"].as_str().unwrap_or_default());
+        let params = PatchParams::apply("user").force();
+        let applied = api.patch(name, &params, &Patch::Apply(&object)).await;
+        let applied = applied.with_context(|| format!("apply {kind} {name}"))?;
+        if object.get("status").is_some() && kind == "Pod" {
+            let status = json!({"status": object["status"]});
+            let params = PatchParams::default();
+            api.patch_status(name, &params, &Patch::Merge(status))
+                .await?;
+        }
+        Ok(serde_json::to_value(applied)?)
+    }
+
+    pub(crate) async fn merge(
+        &self,
+        (kind, namespace, name): (&str, &str, &str),
+        patch: Value,
+    ) -> Result<()> {
+        let api = self.api(kind, namespace);
+        let patched = api
+            .patch(name, &PatchParams::default(), &Patch::Merge(patch))
+            .await;
+        patched
+            .map(drop)
+            .with_context(|| format!("patch {kind} {namespace}/{name}"))
+    }
+
+    pub(crate) async fn delete(&self, kind: &str, namespace: &str, name: &str) -> Result<()> {
+        match self
+            .api(kind, namespace)
+            .delete(name, &DeleteParams::default())
+            .await
+        {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            Err(error) => Err(error).with_context(|| format!("delete {kind} {namespace}/{name}")),
+        }
+    }
+
+    pub(crate) async fn get(
+        &self,
+        kind: &str,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Value>> {
+        let found = self.api(kind, namespace).get_opt(name).await?;
+        Ok(found.map(serde_json::to_value).transpose()?)
+    }
+
+    pub(crate) async fn list(
+        &self,
+        kind: &str,
+        namespace: &str,
+        labels: &str,
+    ) -> Result<Vec<Value>> {
+        let params = ListParams::default().labels(labels);
+        let list = self.api(kind, namespace).list(&params).await?;
+        let items = list.items.into_iter();
+        Ok(items.map(serde_json::to_value).collect::<Result<_, _>>()?)
+    }
+
+    /// Asks until there is an answer, or too long.
+    pub(crate) async fn eventually<T>(
+        &self,
+        what: &str,
+        ask: impl AsyncFn(&Self) -> Result<Option<T>>,
+    ) -> Result<T> {
+        let begun = Instant::now();
+        let mut last;
+        loop {
+            match ask(self).await {
+                Ok(Some(answer)) => return Ok(answer),
+                Ok(None) => last = String::new(),
+                Err(error) => last = format!(": {error:#}"),
+            }
+            if begun.elapsed() > PATIENCE {
+                bail!("not within {PATIENCE:?}: {what}{last}");
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+    }
+
+    pub(crate) async fn service(&self, namespace: &str, name: &str) -> Result<Value> {
+        let what = format!("Service {namespace}/{name} exists");
+        self.eventually(&what, async |s: &Self| {
+            s.get("Service", namespace, name).await
+        })
+        .await
+    }
+
+    pub(crate) async fn gone(&self, kind: &str, namespace: &str, name: &str) -> Result<()> {
+        let what = format!("{kind} {namespace}/{name} is gone");
+        let gone = async |s: &Self| Ok(s.get(kind, namespace, name).await?.is_none().then_some(()));
+        self.eventually(&what, gone).await
+    }
+
+    /// The value of one of its metrics, summed over the lines that contain `part`.
+    pub(crate) async fn metric(&self, part: &str) -> Result<f64> {
+        let request = http::Request::get("/metrics").body(Vec::new())?;
+        let text = self.client.request_text(request).await?;
+        let lines = text
+            .lines()
+            .filter(|line| !line.starts_with('#') && line.contains(part));
+        Ok(lines
+            .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
+            .sum())
+    }
+}
+
+pub(crate) fn encoded(text: &str) -> String {
+    base64::engine::general_purpose::STANDARD.encode(text)
+}
