@@ -20,6 +20,11 @@ pub(crate) fn namespace(name: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
 }
 
+pub(crate) fn account(namespace: &str, name: &str) -> Value {
+    let metadata = json!({"namespace": namespace, "name": name});
+    json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata})
+}
+
 /// With the ports port1/555 and port2/666.
 pub(crate) fn service(namespace: &str, name: &str, labels: Value) -> Value {
     let port = |name: &str, port: u16| json!({"name": name, "protocol": "TCP", "port": port, "targetPort": port});

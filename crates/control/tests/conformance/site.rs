@@ -86,6 +86,29 @@ impl Site {
         Ok(serde_json::to_value(applied)?)
     }
 
+    /// Creates `object`, or puts it in the place of what there is: nothing else of that remains.
+    pub(crate) async fn put(&self, mut object: Value) -> Result<()> {
+        let metadata = &object["metadata"];
+        let (kind, name) = (object["kind"].as_str(), metadata["name"].as_str());
+        let (kind, name) = kind.zip(name).context("an object has kind and name")?;
+        let api = self.api(kind, metadata["namespace"].as_str().unwrap_or_default());
+        let (name, params) = (name.to_owned(), PostParams::default());
+        // Its status may be written in between.
+        for _ in 0..10 {
+            let Some(present) = api.get_opt(&name).await? else {
+                let object = serde_json::from_value(object.clone())?;
+                return Ok(api.create(&params, &object).await.map(drop)?);
+            };
+            object["metadata"]["resourceVersion"] = json!(present.metadata.resource_version);
+            let object = serde_json::from_value(object.clone())?;
+            match api.replace(&name, &params, &object).await {
+                Err(kube::Error::Api(status)) if status.code == 409 => {}
+                done => return Ok(done.map(drop)?),
+            }
+        }
+        bail!("{name} changes all the time");
+    }
+
     pub(crate) async fn merge(
         &self,
         (kind, namespace, name): (&str, &str, &str),

@@ -127,6 +127,10 @@ impl World {
         self.ns = format!("ns{}", self.count);
         for site in [&self.l, &self.r] {
             site.apply(objects::namespace(&self.ns)).await?;
+            // Without controllers nobody else makes them.
+            for account in ["default", "robot"] {
+                site.apply(objects::account(&self.ns, account)).await?;
+            }
         }
         Ok(())
     }
@@ -231,7 +235,7 @@ impl World {
     pub(crate) async fn relink(&self, name: &str, change: impl Fn(&mut Value)) -> Result<()> {
         let mut link = objects::link(name);
         change(&mut link["spec"]);
-        self.l.apply(link).await.map(drop)
+        self.l.put(link).await
     }
 
     /// A Service of the remote cluster.
