@@ -14,6 +14,8 @@ mod links;
 mod mirrors;
 mod namespaces;
 mod outages;
+mod profiles;
+mod repair;
 mod restarts;
 mod secrets;
 mod status;
@@ -42,6 +44,7 @@ pub(crate) use cases;
 pub(crate) fn all() -> Vec<Case> {
     let lists = [
         mirrors::CASES,
+        repair::CASES,
         exclusions::CASES,
         collisions::CASES,
         namespaces::CASES,
@@ -50,6 +53,7 @@ pub(crate) fn all() -> Vec<Case> {
         links::CASES,
         status::CASES,
         discovery::CASES,
+        profiles::CASES,
         secrets::CASES,
         restarts::CASES,
         outages::CASES,

@@ -42,10 +42,6 @@ cases!["discovery":
     unready_endpoints_are_not_told,
     slices_add_up,
     a_slow_client_keeps_nobody_waiting,
-    a_profile_names_the_service,
-    a_profile_says_that_a_port_is_opaque,
-    a_profile_of_an_address_is_that_of_its_service,
-    a_mirror_keeps_the_opaque_ports_of_its_service,
 ];
 
 async fn web(w: &World, ips: &[&str]) -> Result<()> {
@@ -547,60 +543,4 @@ async fn a_slow_client_keeps_nobody_waiting(w: &mut World) -> Result<()> {
         quick.reaches(&[&format!("{ip}:555")]).await?;
     }
     slow.reaches(&["10.1.0.29:555"]).await
-}
-
-async fn a_profile_names_the_service(w: &mut World) -> Result<()> {
-    web(w, &["10.1.0.1"]).await?;
-    w.talk("web:555").await?;
-    let profile = w.client()?.profile(&w.authority("web:555")).await?;
-    ensure!(
-        profile.fully_qualified_name == format!("web.{}.svc.cluster.local", w.ns),
-        "{profile:?}"
-    );
-    ensure!(
-        !profile.opaque_protocol && profile.parent_ref.is_some() && profile.retry_budget.is_some(),
-        "{profile:?}"
-    );
-    let undeclared = w.client()?.profile(&w.authority("web:1")).await?;
-    ensure!(undeclared.fully_qualified_name.is_empty(), "{undeclared:?}");
-    let missing = w.client()?.profile(&w.authority("nobody:1")).await;
-    ensure!(missing.is_err());
-    Ok(())
-}
-
-async fn a_profile_says_that_a_port_is_opaque(w: &mut World) -> Result<()> {
-    let mut service = objects::service(&w.ns, "web", json!({}));
-    service["metadata"]["annotations"] = json!({"config.linkerd.io/opaque-ports": "666"});
-    w.l.apply(service).await?;
-    w.talk("web:555").await?;
-    let (first, second) = (
-        w.client()?.profile(&w.authority("web:555")).await?,
-        w.client()?.profile(&w.authority("web:666")).await?,
-    );
-    ensure!(!first.opaque_protocol && second.opaque_protocol);
-    Ok(())
-}
-
-async fn a_profile_of_an_address_is_that_of_its_service(w: &mut World) -> Result<()> {
-    web(w, &["10.1.0.1"]).await?;
-    w.talk("web:555").await?;
-    let service = w.mirror("web").await?;
-    let ip = service["spec"]["clusterIP"].as_str().unwrap_or_default();
-    let profile = w.client()?.profile(&format!("{ip}:555")).await?;
-    ensure!(
-        profile.fully_qualified_name == format!("web.{}.svc.cluster.local", w.ns),
-        "{profile:?}"
-    );
-    Ok(())
-}
-
-async fn a_mirror_keeps_the_opaque_ports_of_its_service(w: &mut World) -> Result<()> {
-    w.link(|_| ()).await?;
-    let mut service = objects::service(&w.ns, "web", json!({EXPORTED: "remote-discovery"}));
-    service["metadata"]["annotations"] = json!({"config.linkerd.io/opaque-ports": "555"});
-    w.r.apply(service).await?;
-    w.talk("web-remote:555").await?;
-    let profile = w.client()?.profile(&w.authority("web-remote:555")).await?;
-    ensure!(profile.opaque_protocol, "{profile:?}");
-    Ok(())
 }
