@@ -4,6 +4,11 @@
 //! one kind run one after the other on the same clusters, each in a namespace of its own. Without the real Kubernetes its cases
 //! count as ignored, unless `TOMBOLO_REAL=required` makes that a failure.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::needless_pass_by_ref_mut,
+    reason = "all cases have one signature"
+)]
+#![expect(clippy::print_stderr, reason = "times, to whoever asks for them")]
 mod conformance {
     pub(crate) mod cases;
     pub(crate) mod objects;

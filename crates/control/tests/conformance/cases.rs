@@ -24,8 +24,11 @@ mod status;
 #[derive(Clone, Copy)]
 pub(crate) struct Case {
     pub(crate) name: &'static str,
-    pub(crate) body: for<'w> fn(&'w mut World) -> Pin<Box<dyn Future<Output = Result<()>> + 'w>>,
+    pub(crate) body: for<'w> fn(&'w mut World) -> Outcome<'w>,
 }
+
+/// What comes of a case.
+type Outcome<'w> = Pin<Box<dyn Future<Output = Result<()>> + 'w>>;
 
 /// Lists functions as cases.
 macro_rules! cases {

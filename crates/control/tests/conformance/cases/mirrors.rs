@@ -74,7 +74,7 @@ async fn a_gateway_export_becomes_a_service_and_its_endpoints(w: &mut World) -> 
     );
     let labels = map(&slice, "labels");
     ensure!(
-        labels.get("lk").is_some() && labels.get(CLUSTER).is_some(),
+        labels.contains_key("lk") && labels.contains_key(CLUSTER),
         "{slice}"
     );
     let names: Vec<_> = slice["ports"]

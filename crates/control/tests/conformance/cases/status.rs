@@ -186,12 +186,10 @@ async fn the_schema_of_linkerd_itself_is_enough(w: &mut World) -> Result<()> {
 async fn with_the_schema_of_linkerd(w: &World) -> Result<()> {
     w.l.eventually("a status has no conditions any more", async |s: &Site| {
         w.link(|_| ()).await?;
-        let patch = json!({"status": {"conditions": []}});
         let link = s
             .get("Link", LINKS, "remote")
             .await?
             .context("the Link is there")?;
-        let _ = patch;
         if link["status"]["mirrorServices"].is_array() && link["status"].get("conditions").is_none()
         {
             return Ok(Some(()));
