@@ -8,7 +8,7 @@ use http::Method;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 
-use crate::load::{begin_watch, path};
+use crate::load::{newest, path, watch_from};
 use crate::side::Side;
 
 pub(crate) const WATCHERS: usize = 1000;
@@ -34,12 +34,15 @@ pub(crate) fn events_bytes() -> f64 {
 
 pub(crate) async fn run(side: &Side) -> Result<Fanout> {
     let before = side.resident()?;
-    let mut connections = side.open_many(CONNECTIONS).await?;
-    let mut bodies = Vec::new();
-    for connection in &mut connections {
+    let (mut connections, mut bodies) = (Vec::new(), Vec::new());
+    for _ in 0..CONNECTIONS {
+        // Each only when it is used: a server ends a connection that asks nothing.
+        let mut connection = side.open().await?;
+        let version = newest(&mut connection).await?;
         for _ in 0..WATCHERS / CONNECTIONS {
-            bodies.push(begin_watch(connection).await?);
+            bodies.push(watch_from(&mut connection, &version).await?);
         }
+        connections.push(connection);
     }
     let idle = side.resident()?;
     let began = Instant::now();

@@ -161,18 +161,21 @@ impl Shared {
     }
 }
 
-/// Begins to watch ConfigMaps from now on.
-pub(crate) async fn begin_watch(connection: &mut Connection) -> Result<Incoming> {
-    let path = path("configmaps");
-    let list = connection
-        .ask(Method::GET, &format!("{path}?limit=1"), Vec::new())
-        .await?;
+/// The version of the newest list of ConfigMaps.
+pub(crate) async fn newest(connection: &mut Connection) -> Result<String> {
+    let path = path("configmaps?limit=1");
+    let list = connection.ask(Method::GET, &path, Vec::new()).await?;
     let list: serde_json::Value = serde_json::from_slice(&list)?;
-    let version = list["metadata"]["resourceVersion"]
-        .as_str()
-        .context("a list without a version")?;
-    let watch = format!("{path}?watch=1&resourceVersion={version}&timeoutSeconds=3600");
-    let (status, body) = connection.begin(Method::GET, &watch, Vec::new()).await?;
+    let version = list["metadata"]["resourceVersion"].as_str();
+    Ok(version.context("a list without a version")?.to_owned())
+}
+
+/// Watches ConfigMaps from a version.
+pub(crate) async fn watch_from(connection: &mut Connection, version: &str) -> Result<Incoming> {
+    let query = format!("configmaps?watch=1&resourceVersion={version}&timeoutSeconds=3600");
+    let (status, body) = connection
+        .begin(Method::GET, &path(&query), Vec::new())
+        .await?;
     ensure!(status.is_success(), "watch: {status}");
     Ok(body)
 }
@@ -182,7 +185,8 @@ pub(crate) async fn run(side: &Side, run: Run) -> Result<Seen> {
     let mut bodies = Vec::new();
     let mut watching = side.open_many(run.watchers).await?;
     for connection in &mut watching {
-        bodies.push(begin_watch(connection).await?);
+        let version = newest(connection).await?;
+        bodies.push(watch_from(connection, &version).await?);
     }
     let writing = side.open_many(WRITERS).await?;
     let room = if run.watchers == 0 && run.rate.is_none() {
