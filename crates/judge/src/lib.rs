@@ -3,6 +3,7 @@
 //! Decides what "the same" means ([`normal`]) and how a script of commands is run against a cluster ([`script`],
 //! [`play`]). It must not know how either server works inside. Start at [`Cluster`]. Never published.
 pub mod binaries;
+pub mod client;
 mod cluster;
 pub mod compare;
 mod daemon;
