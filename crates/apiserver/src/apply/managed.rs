@@ -92,6 +92,7 @@ impl<'a> Writer<'a> {
             Subresource::Scale => "scale",
             Subresource::Finalize => "finalize",
             Subresource::Binding => "binding",
+            Subresource::Approval => "approval",
         }
     }
 

@@ -10,6 +10,7 @@ use crate::db::Patch;
 use crate::error::StatusError;
 use crate::rbac::{Attributes, decide, escalation, visit_role};
 use crate::registry::Resource;
+use crate::store::json::{child, set};
 
 /// Does writing this resource grant rights?
 pub(super) fn is_guarded(res: &Resource) -> bool {
@@ -101,6 +102,18 @@ fn may_bind(call: &Call, res: &Resource, value: &Value) -> Result<Result<(), Str
     })
     .map_err(|_lost| StatusError::not_found(res, &exempt.name))?;
     Ok(escalation::confirm(roles, user, namespace, &rules))
+}
+
+/// A request for a certificate says who has asked, whatever he says himself.
+pub(super) fn note_requestor(call: &Call, res: &Resource, value: &mut Value) {
+    if res.group != "certificates.k8s.io" || res.kind != "CertificateSigningRequest" {
+        return;
+    }
+    let mut user = call.user.to_value();
+    let spec = child(value, "spec");
+    for field in ["username", "uid", "groups", "extra"] {
+        set(spec, field, user.get_mut(field).map(Value::take));
+    }
 }
 
 /// The patch, so that it changes this version of the object or none: what is judged is what is written, although a

@@ -132,10 +132,11 @@ pub(super) fn selectors(call: &Call, res: &Resource) -> Result<Selectors, Status
 
 async fn create(call: &Call, res: &Arc<Resource>, bytes: &[u8]) -> Answer {
     let options = call.write_options()?;
-    let value = typed::object(call, res, bytes)?;
+    let mut value = typed::object(call, res, bytes)?;
     let namespace = call.namespace(res);
     check_namespace(&value, namespace)?;
     guard::may_grant(call, res, &value)?;
+    guard::note_requestor(call, res, &mut value);
     let object = call
         .server
         .db

@@ -31,12 +31,14 @@ pub(super) async fn answer(call: &Call, res: &Arc<Resource>, bytes: &[u8]) -> An
         return Err(no_such_resource());
     }
     match (verb, sub) {
-        ("get", "status") => {
+        ("get", "status" | "approval") => {
             let object = object(call, res)?;
             objects::shown(call, res, &object)
         }
         ("update", "status") => objects::update(call, res, Subresource::Status, bytes).await,
         ("patch", "status") => objects::patch(call, res, Subresource::Status, bytes).await,
+        ("update", "approval") => objects::update(call, res, Subresource::Approval, bytes).await,
+        ("patch", "approval") => objects::patch(call, res, Subresource::Approval, bytes).await,
         ("update", "finalize") => objects::update(call, res, Subresource::Finalize, bytes).await,
         ("get", "scale") => {
             let object = object(call, res)?;

@@ -7,6 +7,7 @@ pub(super) mod addresses;
 mod at;
 mod autoscaling;
 mod batch;
+mod certificates;
 mod core;
 pub(super) mod crd;
 mod diff;
@@ -192,7 +193,8 @@ fn begin(moment: &Moment<'_>, res: &Resource, object: &mut Value) {
         | ("policy", "PodDisruptionBudget")
         | ("autoscaling", "HorizontalPodAutoscaler")
         | ("flowcontrol.apiserver.k8s.io", _)
-        | ("", "ReplicationController" | "ResourceQuota") => {
+        | ("", "ReplicationController" | "ResourceQuota")
+        | ("certificates.k8s.io", "CertificateSigningRequest") => {
             if kind == "Job" {
                 batch::begin(object);
             }
@@ -255,6 +257,7 @@ fn check(
         ("rbac.authorization.k8s.io", _) => rbac::check(res, (before, object), causes),
         ("apiextensions.k8s.io", "CustomResourceDefinition") => crd::crd((before, object), causes),
         ("networking.k8s.io", _) => network::check(kind, (before, object), causes),
+        ("certificates.k8s.io", "CertificateSigningRequest") => certificates::check(object, causes),
         ("autoscaling", _) => autoscaling::check(object, causes),
         ("admissionregistration.k8s.io", _) => webhook::check(kind, object, causes),
         ("flowcontrol.apiserver.k8s.io", _) => webhook::check_flow(kind, object, causes),

@@ -432,7 +432,8 @@ fn restrict(edit: &mut Edit<'_>) {
                 let status = edit.before.get("status").cloned();
                 set(fields(&mut edit.after), "status", status);
             }
-            if res.kind == "Namespace" && !res.custom {
+            let fixed = ["Namespace", "CertificateSigningRequest"].contains(&res.kind.as_str());
+            if fixed && !res.custom {
                 let spec = edit.before.get("spec").cloned();
                 set(fields(&mut edit.after), "spec", spec);
             }
@@ -463,6 +464,14 @@ fn restrict(edit: &mut Edit<'_>) {
                 "spec.finalizers",
                 finalizers.unwrap_or_else(|| json!([])),
             );
+            edit.after = after;
+        }
+        Subresource::Approval => {
+            let conditions = edit.after["status"].get("conditions").cloned();
+            let mut after = edit.before.clone();
+            set(child(&mut after, "status"), "conditions", conditions);
+            let managed = edit.after["metadata"].get("managedFields").cloned();
+            set(child(&mut after, "metadata"), "managedFields", managed);
             edit.after = after;
         }
         Subresource::Scale | Subresource::Binding => {}

@@ -55,6 +55,8 @@ pub enum Subresource {
     Finalize,
     /// Binds a Pod to a node; the value is a `v1` Binding (create only).
     Binding,
+    /// Only the conditions of a CertificateSigningRequest.
+    Approval,
 }
 
 /// Whether a write only pretends.

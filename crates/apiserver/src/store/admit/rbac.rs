@@ -36,13 +36,14 @@ pub(super) fn check(
         binding(res, &at, causes);
         let role = at.get("roleRef");
         if before.is_some_and(|before| before["roleRef"] != *role.value) {
-            let shown = role.value;
+            let shown = |field| format!("{:?}", text(role.value, field));
             causes.push(Cause {
                 reason: "FieldValueInvalid",
                 message: format!(
-                    "Invalid value: {{\"APIGroup\":{},\"Kind\":{},\"Name\":{}}}: field is \
-                     immutable",
-                    shown["apiGroup"], shown["kind"], shown["name"]
+                    "Invalid value: {{\"APIGroup\":{},\"Kind\":{},\"Name\":{}}}: field is immutable",
+                    shown("apiGroup"),
+                    shown("kind"),
+                    shown("name")
                 ),
                 field: role.path,
             });
@@ -61,7 +62,11 @@ pub(super) fn check(
             selectors.required(causes, why);
         }
         for selector in selectors.items() {
+            let known = causes.len();
             scheduling::selector(&selector, causes);
+            if causes.len() > known {
+                selector.invalid_as(causes, &Value::Null, "invalid label selector.");
+            }
         }
     }
     causes.extend(late);
