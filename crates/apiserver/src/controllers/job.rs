@@ -2,6 +2,7 @@
 //!
 //! Every Pod keeps a finalizer until it is counted, so none is forgotten or counted twice.
 mod index;
+mod left;
 mod wait;
 
 use std::collections::BTreeSet;
@@ -74,7 +75,9 @@ struct Sync<'a> {
 
 pub(super) fn plan(view: &View<'_>, namespace: &str, name: &str) -> Plan {
     let mut plan = Plan::default();
-    let Some(object) = view.state.get(&jobs(), namespace, name) else {
+    let found = view.state.get(&jobs(), namespace, name);
+    left::release(view, namespace, found.is_some(), &mut plan);
+    let Some(object) = found else {
         return plan;
     };
     let job = object.value();

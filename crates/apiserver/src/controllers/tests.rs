@@ -552,3 +552,24 @@ async fn a_template_that_is_back_gets_a_new_revision_and_keeps_the_old_ones() {
         "3"
     );
 }
+
+#[tokio::test]
+async fn pods_do_not_wait_to_be_counted_by_a_job_that_is_gone() {
+    for how in [Propagation::Background, Propagation::Orphan] {
+        let world = World::with(running()).await;
+        let job = json!({"metadata": {"name": "once"}, "spec": {"template": {"spec": {
+            "restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}}});
+        world.create("jobs", job).await.unwrap();
+        until(&world, "its pod", |world| !world.list("pods").is_empty()).await;
+        let options = DeleteOptions {
+            propagation: Some(how),
+            ..DeleteOptions::default()
+        };
+        world.delete_with("jobs", "once", options).await.unwrap();
+        until(&world, "a pod that nothing holds", |world| {
+            let held = |pod: &Value| pod["metadata"]["finalizers"].is_array();
+            world.get("jobs", "once").is_err() && !world.list("pods").iter().any(held)
+        })
+        .await;
+    }
+}
