@@ -6,6 +6,7 @@
 //! so no plan is ever stale, and nothing conflicts. No polling.
 mod action;
 mod aggregate;
+mod autoscaler;
 mod budget;
 mod claim;
 mod collect;
@@ -20,6 +21,7 @@ mod history;
 mod index;
 mod job;
 mod namespace;
+mod node;
 mod pods;
 mod replica_set;
 mod secret;
@@ -66,7 +68,9 @@ pub(crate) enum What {
     StatefulSet,
     DaemonSet,
     Job,
+    Autoscaler,
     Budget,
+    Node,
     Endpoints,
     Event,
     Slices,
@@ -135,7 +139,9 @@ fn plan_of(view: &View<'_>, what: What, namespace: &str, name: &str) -> Plan {
         What::StatefulSet => stateful_set::plan(view, namespace, name),
         What::DaemonSet => daemon_set::plan(view, namespace, name),
         What::Job => job::plan(view, namespace, name),
+        What::Autoscaler => autoscaler::plan(view, namespace, name),
         What::Budget => budget::plan(view, namespace, name),
+        What::Node => node::plan(view, name),
         What::Endpoints => endpoints::plan(view, namespace, name),
         What::Event => expiry::plan(view, namespace, name),
         What::Slices => slices::plan(view, namespace, name),

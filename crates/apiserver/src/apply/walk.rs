@@ -30,6 +30,7 @@ const STRUCTS: &[&str] = &[
     "f:status",
     "f:template",
     "f:strategy",
+    "f:scaleTargetRef",
     "f:loadBalancer",
     "f:names",
 ];

@@ -2,6 +2,8 @@
 //!
 //! Versions of a custom resource differ only in their apiVersion (conversion strategy `None`).
 //! Events are stored as core Events, and shown in both groups under the names of each.
+mod autoscaler;
+
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -23,6 +25,13 @@ const EVENT_NAMES: &[(&str, &str)] = &[
     ("reportingController", "reportingComponent"),
 ];
 
+fn is_old_autoscaler(res: &Resource) -> bool {
+    res.kind == "HorizontalPodAutoscaler"
+        && res.group == "autoscaling"
+        && res.version == "v1"
+        && !res.custom
+}
+
 fn is_new_event(res: &Resource) -> bool {
     res.group == "events.k8s.io" && !res.custom
 }
@@ -36,6 +45,9 @@ pub fn to_storage(res: &Resource, value: &mut Value) {
                 map.insert((*core).to_owned(), value);
             }
         }
+    }
+    if is_old_autoscaler(res) {
+        autoscaler::to_second(value);
     }
     if res.custom {
         object::prune_for_storage(res, value);
@@ -55,6 +67,9 @@ pub fn from_storage(res: &Resource, value: &mut Value) {
         if map.get("eventTime").is_none() {
             map.insert("eventTime".to_owned(), json!(null));
         }
+    }
+    if is_old_autoscaler(res) {
+        autoscaler::to_first(value);
     }
     if res.custom {
         object::reread(res, value);

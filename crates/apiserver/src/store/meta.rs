@@ -307,6 +307,7 @@ pub(crate) fn counts_generations(res: &Resource) -> bool {
                 | "PriorityClass"
                 | "Pod"
                 | "PodDisruptionBudget"
+                | "HorizontalPodAutoscaler"
                 | "EndpointSlice"
                 | "ReplicationController"
                 | "Ingress"

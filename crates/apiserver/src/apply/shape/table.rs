@@ -118,6 +118,11 @@ static KINDS: &[(&str, &str, &[Entry])] = &[
     ),
     ("batch", "CronJob", &[("status.active", ATOMIC)]),
     (
+        "autoscaling",
+        "HorizontalPodAutoscaler",
+        &[("status.conditions", "type")],
+    ),
+    (
         "policy",
         "PodDisruptionBudget",
         &[("spec.selector", ATOMIC), ("status.conditions", "type")],

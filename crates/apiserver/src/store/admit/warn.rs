@@ -109,7 +109,6 @@ fn secret(object: &Value) -> Vec<String> {
 
 fn node(object: &Value) -> Vec<String> {
     let mut told = Vec::new();
-    let meta = &object["metadata"];
     if !object["spec"]["externalID"].is_null() {
         told.push(
             "spec.externalID: this field is deprecated, and is unused by Kubernetes".to_owned(),
@@ -117,11 +116,6 @@ fn node(object: &Value) -> Vec<String> {
     }
     if !object["spec"]["configSource"].is_null() {
         told.push("spec.configSource: the feature is removed".to_owned());
-    }
-    for label in pod::DEPRECATED_LABELS {
-        if !meta["labels"][label.0].is_null() {
-            told.push(format!("metadata.labels[{}]: {}", label.0, label.1));
-        }
     }
     told
 }

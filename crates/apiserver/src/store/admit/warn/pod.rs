@@ -7,7 +7,7 @@ use crate::store::admit::at::At;
 use crate::store::admit::quantity::Quantity;
 
 /// Labels of nodes that have newer names.
-pub(super) const DEPRECATED_LABELS: &[(&str, &str)] = &[
+const DEPRECATED_LABELS: &[(&str, &str)] = &[
     (
         "beta.kubernetes.io/arch",
         "deprecated since v1.14; use \"kubernetes.io/arch\" instead",
