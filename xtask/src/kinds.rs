@@ -44,6 +44,9 @@ const META: &[&str] = &[
     "WatchEvent",
 ];
 
+/// The media type of OpenAPI v2 as protobuf.
+const OPENAPI: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+
 /// Makes all files anew.
 ///
 /// # Errors
@@ -119,9 +122,43 @@ impl Real {
         Ok(output.stdout)
     }
 
+    /// In a form that kubectl does not ask for by itself.
+    fn get_as(&self, path: &str, form: &str) -> Result<Vec<u8>> {
+        let mut proxy = Command::new("kubectl")
+            .args(["--kubeconfig", &self.kubeconfig, "proxy", "--port=0"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("run kubectl proxy")?;
+        let fetched = fetch(&mut proxy, path, form);
+        proxy.kill().ok();
+        proxy.wait().ok();
+        fetched
+    }
+
     fn json(&self, path: &str) -> Result<Value> {
         serde_json::from_slice(&self.get(path)?).with_context(|| format!("read {path}"))
     }
+}
+
+/// Through a proxy that says where it serves.
+fn fetch(proxy: &mut Child, path: &str, form: &str) -> Result<Vec<u8>> {
+    let stdout = proxy.stdout.take().context("the proxy has no output")?;
+    let mut line = String::new();
+    BufReader::new(stdout)
+        .read_line(&mut line)
+        .context("listen to the proxy")?;
+    let address = line.split_whitespace().last().unwrap_or_default();
+    let output = Command::new("curl")
+        .args(["-sSf", "-H", &format!("Accept: {form}")])
+        .arg(format!("http://{address}{path}"))
+        .output()
+        .context("run curl")?;
+    ensure!(
+        output.status.success(),
+        "{path}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(output.stdout)
 }
 
 impl Drop for Real {
@@ -242,6 +279,7 @@ fn openapi(real: &Real) -> Result<Vec<u8>> {
         append(&format!("v3/{path}"), hash, &real.get(url)?);
     }
     append("v2", "-", &real.get("/openapi/v2")?);
+    append("v2-protobuf", "-", &real.get_as("/openapi/v2", OPENAPI)?);
     head.push('\n');
     Ok([head.as_bytes(), &documents].concat())
 }

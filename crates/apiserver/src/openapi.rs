@@ -91,6 +91,11 @@ pub fn v2(registry: &Registry) -> Vec<u8> {
     document
 }
 
+/// The same as protobuf, of the built-in kinds only.
+pub fn v2_protobuf() -> Vec<u8> {
+    archive::document("v2-protobuf").unwrap_or_default()
+}
+
 /// Puts members at the beginning of an object of the document: it is too large to be parsed for that.
 fn splice(document: &mut Vec<u8>, name: &str, members: &Map<String, Value>) {
     let Some(at) = find(document, name.as_bytes()).filter(|_| !members.is_empty()) else {

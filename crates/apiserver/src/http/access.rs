@@ -91,6 +91,7 @@ fn place(route: &Route) -> Place {
     } = &route.attributes;
     match (path.as_str(), verb.as_str()) {
         ("/api" | "/apis" | "/api/" | "/apis/", _) => Place::Discovery,
+        ("/openapi/v2" | "/openapi/v2/", _) => Place::OpenApi,
         ("", _) if subresource == "log" => Place::Other,
         ("", "watch") => Place::Watch,
         ("", "list") => Place::List,

@@ -15,7 +15,7 @@ use super::negotiate::Accept;
 use super::query::Query;
 use super::route::Route;
 use super::server::ApiServer;
-use super::{documents, logs, objects, options, respond, reviews, subresources, watch};
+use super::{connect, documents, logs, objects, options, respond, reviews, subresources, watch};
 use crate::auth::User;
 use crate::db::{DryRun, Target, WriteOptions};
 use crate::error::StatusError;
@@ -96,6 +96,9 @@ impl Call {
         match (verb.as_str(), subresource.as_str()) {
             ("watch", "") => watch::answer(self, &res, permit),
             ("get", "log") => logs::answer(self, &res, permit).await,
+            (_, sub) if connect::is_connection(sub) && res.subresources.others.contains(&sub) => {
+                connect::answer(self, &res)
+            }
             (_, "") => objects::answer(self, &res, &bytes).await,
             _ => subresources::answer(self, &res, &bytes).await,
         }

@@ -78,7 +78,7 @@ pub(super) fn answer(call: &Call) -> Answer {
         },
         ["api", version] => versioned(call, "", version),
         ["apis", group, version] => versioned(call, group, version),
-        ["openapi", "v2"] => tagged(call, openapi::v2(&registry), None),
+        ["openapi", "v2"] => openapi_v2(call),
         ["openapi", "v3"] => plain_json(call, openapi::index(&registry).to_string()),
         ["openapi", "v3", rest @ ..] => openapi_v3(call, &rest.join("/")),
         [".well-known", "openid-configuration"] => plain_json(call, issuer(host(call))),
@@ -158,6 +158,23 @@ fn aggregated(call: &Call, document: String) -> Answer {
     let public = HeaderValue::from_static("public");
     response.headers_mut().insert(CACHE_CONTROL, public);
     Ok(response)
+}
+
+fn openapi_v2(call: &Call) -> Answer {
+    match call.accept.form {
+        Form::OpenApi(Some(kind)) => {
+            let mut response = tagged(call, openapi::v2_protobuf(), None)?;
+            let headers = response.headers_mut();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+            Ok(response)
+        }
+        Form::OpenApi(None) => {
+            let mut response = Response::new(Body::whole(Bytes::new()));
+            *response.status_mut() = StatusCode::NOT_ACCEPTABLE;
+            Ok(response)
+        }
+        _ => tagged(call, openapi::v2(&call.server.db.registry()), None),
+    }
 }
 
 /// A client that asks by the right hash may keep the answer; one with an old hash is sent to the new one.

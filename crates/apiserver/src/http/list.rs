@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::GeneralPurpose;
+use base64::engine::general_purpose::{NO_PAD, URL_SAFE_NO_PAD};
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -55,7 +56,7 @@ pub(super) fn answer(call: &Call, res: &Arc<Resource>) -> Answer {
     };
     let syntax = call.accept.syntax;
     match call.accept.form {
-        Form::Object | Form::Discovery(_) => {
+        Form::Object | Form::Discovery(_) | Form::OpenApi(_) => {
             let bytes = respond::list(res, &head, &page.items);
             Ok(respond::bytes(StatusCode::OK, bytes, syntax))
         }
@@ -182,13 +183,19 @@ fn start(asked: &ListOptions) -> Result<Start, StatusError> {
     })
 }
 
+/// Bits that are left over at the end are not looked at.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::URL_SAFE,
+    NO_PAD.with_decode_allow_trailing_bits(true),
+);
+
 fn token(version: u64, after: &str) -> String {
     let token = json!({"v": TOKEN_VERSION, "rv": version, "start": after});
     URL_SAFE_NO_PAD.encode(token.to_string())
 }
 
 fn read_token(text: &str) -> Result<Start, String> {
-    let bytes = URL_SAFE_NO_PAD
+    let bytes = LENIENT
         .decode(text)
         .map_err(|error| illegal_base64(text, &error))?;
     let token: Value = serde_json::from_slice(&bytes)

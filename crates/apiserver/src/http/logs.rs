@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use http::header::HOST;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
@@ -21,7 +21,7 @@ use tombolo_shell::task::Tasks;
 use super::access::no_such_resource;
 use super::call::{Answer, Call};
 use super::{Body, respond};
-use crate::error::StatusError;
+use crate::error::{Cause, StatusError};
 use crate::pki::KUBELET_SERVER_NAME;
 use crate::registry::Resource;
 
@@ -86,6 +86,7 @@ pub(super) async fn answer(
         return Err(no_such_resource());
     }
     let target = call.target(res);
+    check_options(call)?;
     let pod = call
         .server
         .db
@@ -94,10 +95,8 @@ pub(super) async fn answer(
     let container = container(call, &pod)?;
     let node_name = pod["spec"]["nodeName"].as_str().unwrap_or_default();
     if node_name.is_empty() {
-        return Err(StatusError::bad_request(format!(
-            "pod {} does not have a host assigned",
-            target.name
-        )));
+        // Nothing has run yet, so nothing has been said.
+        return Ok(respond::text(StatusCode::OK, ""));
     }
     let node = node_address(call, node_name)?;
     let namespace = target.namespace.unwrap_or_default();
@@ -147,8 +146,37 @@ async fn refusal(code: u16, body: Incoming) -> StatusError {
     }
 }
 
+/// Refuses numbers that mean nothing.
+fn check_options(call: &Call) -> Result<(), StatusError> {
+    const LEAST: [(&str, i64, &str); 3] = [
+        ("tailLines", 0, "must be greater than or equal to 0"),
+        ("limitBytes", 1, "must be greater than 0"),
+        ("sinceSeconds", 1, "must be greater than 0"),
+    ];
+    let mut causes = Vec::new();
+    for (field, least, why) in LEAST {
+        let number = call
+            .query
+            .text(field)
+            .and_then(|text| text.parse::<i64>().ok());
+        if let Some(number) = number.filter(|number| *number < least) {
+            causes.push(Cause::invalid(field, &number.into(), why));
+        }
+    }
+    if causes.is_empty() {
+        return Ok(());
+    }
+    let name = &call.route.attributes.name;
+    Err(StatusError::invalid_kind(
+        "",
+        "PodLogOptions",
+        name,
+        &causes,
+    ))
+}
+
 /// The container that is asked for, or the only one.
-fn container(call: &Call, pod: &Value) -> Result<String, StatusError> {
+pub(super) fn container(call: &Call, pod: &Value) -> Result<String, StatusError> {
     let name = pod["metadata"]["name"].as_str().unwrap_or_default();
     let names = |field: &str| -> Vec<&str> {
         let list = pod["spec"][field]
@@ -170,7 +198,7 @@ fn container(call: &Call, pod: &Value) -> Result<String, StatusError> {
         (None, [only]) => Ok((*only).to_owned()),
         (None, many) => Err(StatusError::bad_request(format!(
             "a container name must be specified for pod {name}, choose one of: [{}]",
-            many.join(" ")
+            [initial.as_slice(), many].concat().join(" ")
         ))),
     }
 }

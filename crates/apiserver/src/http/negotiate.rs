@@ -17,6 +17,8 @@ pub(super) enum Form {
     MetadataList,
     /// All groups and resources in one document (`v2` or `v2beta1`).
     Discovery(&'static str),
+    /// OpenAPI v2 of this media type, or in a form that it is not had in.
+    OpenApi(Option<&'static str>),
 }
 
 /// What the first acceptable clause of an `Accept` asks for.
@@ -39,6 +41,8 @@ pub(super) enum Place {
     Watch,
     /// `/api` and `/apis`.
     Discovery,
+    /// `/openapi/v2`.
+    OpenApi,
     /// Anything else.
     Other,
 }
@@ -46,6 +50,12 @@ pub(super) enum Place {
 const TYPES: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
 const STREAMS: &str =
     "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch";
+
+/// The names of OpenAPI v2 as protobuf; the second is the one that is valid.
+const OPENAPI_PROTOBUF: [&str; 2] = [
+    "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
+    "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
+];
 
 /// The first clause that we can answer.
 pub(super) fn accept(header: Option<&str>, place: Place) -> Result<Accept, StatusError> {
@@ -55,6 +65,14 @@ pub(super) fn accept(header: Option<&str>, place: Place) -> Result<Accept, Statu
     );
     if let Some(accept) = header.split(',').find_map(|clause| parse(clause, place)) {
         return Ok(accept);
+    }
+    if place == Place::OpenApi {
+        // That one is refused without words.
+        return Ok(Accept {
+            form: Form::OpenApi(None),
+            syntax: Syntax::Json,
+            version: "v1",
+        });
     }
     let routed = matches!(place, Place::Object | Place::List | Place::Watch);
     if routed && !header.split(',').any(|clause| essence(clause).is_some()) {
@@ -102,9 +120,17 @@ fn essence(clause: &str) -> Option<Syntax> {
 fn parse(clause: &str, place: Place) -> Option<Accept> {
     let mut parts = clause.split(';').map(str::trim);
     let first = parts.next()?;
+    if place == Place::OpenApi && OPENAPI_PROTOBUF.contains(&first) {
+        return Some(Accept {
+            form: Form::OpenApi(Some(OPENAPI_PROTOBUF[1])),
+            syntax: Syntax::Json,
+            version: "v1",
+        });
+    }
     let syntax = match essence(first) {
         // Events are only told as JSON.
         Some(Syntax::Yaml | Syntax::Protobuf) if place == Place::Watch => return None,
+        Some(Syntax::Yaml | Syntax::Protobuf) if place == Place::OpenApi => return None,
         Some(Syntax::Protobuf) if place == Place::Discovery || clause.contains("as=") => {
             return None;
         }
@@ -159,6 +185,17 @@ mod tests {
         let found = accept(Some(table), Place::Other).unwrap();
         assert_eq!((found.form, found.syntax), (Form::Object, Syntax::Yaml));
         assert_eq!(accept(None, Place::Other).unwrap().form, Form::Object);
+    }
+
+    #[test]
+    fn openapi_is_had_as_protobuf_where_it_is_served() {
+        for header in OPENAPI_PROTOBUF {
+            let found = accept(Some(header), Place::OpenApi).unwrap();
+            assert!(matches!(found.form, Form::OpenApi(Some(_))));
+            accept(Some(header), Place::Other).unwrap_err();
+        }
+        let refused = accept(Some("application/yaml"), Place::OpenApi).unwrap();
+        assert_eq!(refused.form, Form::OpenApi(None));
     }
 
     #[test]

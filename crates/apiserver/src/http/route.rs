@@ -53,6 +53,8 @@ pub(super) fn route(method: &Method, path: &str, query: &Query) -> Option<Route>
     let (resource, name, subresource) = match rest {
         [resource] => (*resource, "", ""),
         [resource, name] => (*resource, *name, ""),
+        // Whatever follows belongs to the other side.
+        [resource, name, "proxy", ..] => (*resource, *name, "proxy"),
         [resource, name, subresource] => (*resource, *name, *subresource),
         _ => return None,
     };
