@@ -12,6 +12,7 @@ mod core;
 pub(super) mod crd;
 mod diff;
 mod endpoints;
+mod events;
 mod limits;
 mod network;
 mod plugins;
@@ -241,6 +242,7 @@ fn check(
         ("", "Secret") => core::secret((before, object), causes),
         ("", "ConfigMap") => core::config_map((before, object), causes),
         ("", "Node") => core::node((before, object), causes),
+        ("" | "events.k8s.io", "Event") => events::check(res, (before, object), causes),
         ("", "LimitRange") => limits::check(object, causes),
         ("", "ResourceQuota") => core::quota((before, object), causes),
         ("", "Endpoints") => endpoints::endpoints(store.facts, (before, object), causes),
@@ -269,9 +271,10 @@ fn refuse(res: &Resource, object: &Value, causes: &Causes) -> Result<(), StatusE
     if causes.is_empty() {
         return Ok(());
     }
-    Err(StatusError::invalid(
-        res,
-        text(&object["metadata"], "name"),
-        causes,
-    ))
+    let name = text(&object["metadata"], "name");
+    if res.kind == "Event" {
+        // Kept in the core form, and named by it.
+        return Err(StatusError::invalid_kind("", "Event", name, causes));
+    }
+    Err(StatusError::invalid(res, name, causes))
 }

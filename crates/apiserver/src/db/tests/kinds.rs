@@ -237,7 +237,8 @@ async fn objects_outlive_a_change_of_the_storage_version() {
 async fn events_are_the_same_in_both_groups() {
     let world = World::new().await;
     let event = json!({"metadata": {"name": "e"}, "regarding": {"kind": "Pod", "name": "p"},
-        "note": "hello", "reportingController": "me", "eventTime": "2023-11-14T22:13:20.000000Z"});
+        "note": "hello", "reportingController": "me", "reportingInstance": "a", "action": "b", "reason": "c",
+        "type": "Normal", "eventTime": "2023-11-14T22:13:20.000000Z"});
     world.create("events.events.k8s.io", event).await.unwrap();
     let core = world.res("events");
     assert_eq!(core.group, "");
