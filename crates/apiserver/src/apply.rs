@@ -96,8 +96,17 @@ pub(crate) fn apply(
     }
     match last {
         Some(at) if entries[at].set == wanted && entries[at].api_version == by.api_version() => {}
-        Some(at) => entries[at] = by.entry(Operation::Apply, wanted),
-        None => entries.push(by.entry(Operation::Apply, wanted)),
+        last => {
+            let mut entry = by.entry(Operation::Apply, wanted);
+            if change.is_empty() {
+                // The time is that of the last change to the object.
+                entry.time = last.map_or_else(String::new, |at| entries[at].time.clone());
+            }
+            match last {
+                Some(at) => entries[at] = entry,
+                None => entries.push(entry),
+            }
+        }
     }
     managed::encode(&mut after, entries);
     keep_last_applied(by, &mut after, config)?;

@@ -298,8 +298,11 @@ pub(crate) fn encode(object: &mut Value, mut entries: Vec<Entry>) {
             };
             let mut value = json!({
                 "manager": entry.manager, "operation": operation, "apiVersion": entry.api_version,
-                "time": entry.time, "fieldsType": "FieldsV1", "fieldsV1": entry.set.to_json(),
+                "fieldsType": "FieldsV1", "fieldsV1": entry.set.to_json(),
             });
+            if !entry.time.is_empty() {
+                value["time"] = json!(entry.time);
+            }
             if !entry.subresource.is_empty() {
                 value["subresource"] = json!(entry.subresource);
             }

@@ -14,6 +14,13 @@ pub(crate) struct Change {
     pub(crate) removed: FieldSet,
 }
 
+impl Change {
+    /// Whether nothing differs.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.modified.is_empty() && self.removed.is_empty()
+    }
+}
+
 /// Which objects exist even when they are empty, and so are never added or removed themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Existing {
@@ -23,7 +30,7 @@ pub(crate) enum Existing {
     None,
 }
 
-/// Fields of built-in kinds that are structs, not pointers.
+/// Fields of built-in kinds that are structs, not pointers, or are never left out.
 const STRUCTS: &[&str] = &[
     "f:metadata",
     "f:spec",
@@ -33,6 +40,18 @@ const STRUCTS: &[&str] = &[
     "f:scaleTargetRef",
     "f:loadBalancer",
     "f:names",
+    "f:jobTemplate",
+    "f:deprecatedSource",
+    "f:deprecatedFirstTimestamp",
+    "f:deprecatedLastTimestamp",
+    "f:eventTime",
+    "f:firstTimestamp",
+    "f:lastTimestamp",
+    "f:involvedObject",
+    "f:regarding",
+    "f:source",
+    // A list that is always there, if only as null.
+    "f:containers",
 ];
 
 fn field_step(name: &str) -> String {
@@ -174,7 +193,14 @@ fn differ(
 ) {
     let (old, new) = (some_parts(sides.0, shape), some_parts(sides.1, shape));
     if old.is_none() && new.is_none() {
+        let empty = |side: Option<&Value>| match side {
+            None | Some(Value::Null) => true,
+            Some(Value::Object(map)) => map.is_empty(),
+            Some(Value::Array(list)) => list.is_empty(),
+            Some(_) => false,
+        };
         match sides {
+            _ if !walk.counts() && empty(sides.0) && empty(sides.1) => {}
             (None, Some(_)) => change.added.insert(&walk.path),
             (Some(_), None) => change.removed.insert(&walk.path),
             (Some(old), Some(new)) if old != new => change.modified.insert(&walk.path),

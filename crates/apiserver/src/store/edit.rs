@@ -268,7 +268,7 @@ impl Store {
         } = edit;
         let res = target.res;
         if ownership == Ownership::Compare {
-            restore_managed(&before, &mut after);
+            restore_managed(target.sub, &before, &mut after);
         }
         convert::to_storage(res, &mut before);
         convert::to_storage(res, &mut after);
@@ -297,7 +297,17 @@ impl Store {
         count_generation(target, &before, &mut after);
         if ownership == Ownership::Compare {
             let by = managed::Writer::new(res, options, moment.now).sub(target.sub);
-            managed::record(&by, &before, &mut after);
+            if res.storage_api_version() == res.api_version() {
+                managed::record(&by, &before, &mut after);
+            } else {
+                // Fields go by their names in the version of the request.
+                let (mut old, mut new) = (before.clone(), after.clone());
+                convert::from_storage(res, &mut old);
+                convert::from_storage(res, &mut new);
+                managed::record(&by, &old, &mut new);
+                let managed = new["metadata"].get("managedFields").cloned();
+                set(child(&mut after, "metadata"), "managedFields", managed);
+            }
         }
         if managed::same(&before, &after) {
             return self.unchanged(target, &old);
@@ -495,13 +505,17 @@ const SYSTEM_FIELDS: &[&str] = &[
     "namespace",
 ];
 
-/// A client that leaves `managedFields` out, or sends an old copy, does not change them; one that
-/// sends an empty list clears them.
-fn restore_managed(before: &Value, after: &mut Value) {
+/// A client that leaves `managedFields` out does not change them, nor does one that writes to a subresource or
+/// sends what cannot be read; one that sends an empty list clears them.
+fn restore_managed(sub: Subresource, before: &Value, after: &mut Value) {
     let cleared = match after["metadata"].get("managedFields") {
         Some(Value::Array(list)) => list.is_empty() || (list.len() == 1 && list[0] == json!({})),
         _ => false,
     };
+    let given = list(&after["metadata"], "managedFields").len();
+    if !cleared && sub == Subresource::None && given > 0 && managed::decode(after).len() == given {
+        return;
+    }
     let kept = before["metadata"]
         .get("managedFields")
         .cloned()

@@ -77,6 +77,7 @@ impl Store {
         }
         if !applied {
             let by = managed::Writer::new(res, options, moment.now);
+            convert::from_storage(res, &mut owned);
             managed::record_new(&by, &asked, &mut owned);
             let managed = owned["metadata"].get("managedFields").cloned();
             set(child(&mut object, "metadata"), "managedFields", managed);

@@ -89,6 +89,11 @@ static KINDS: &[(&str, &str, &[Entry])] = &[
         "Event",
         &[("involvedObject", ATOMIC), ("related", ATOMIC)],
     ),
+    (
+        "events.k8s.io",
+        "Event",
+        &[("regarding", ATOMIC), ("related", ATOMIC)],
+    ),
     ("", "Secret", &[]),
     ("", "ConfigMap", &[]),
     (
