@@ -1,11 +1,36 @@
 //! Programs of others that we start: each with a log of its own, and none outlives us.
 use std::fs::File;
+use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
+use std::sync::mpsc::{SyncSender, sync_channel};
 
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
+
+/// A program to start, and where to say what came of it.
+type Launch = (Command, SyncSender<io::Result<Child>>);
+
+/// The thread that starts all programs, and never ends: a program gets its signal when the thread that started it ends,
+/// and those of tests end before the last test does.
+static LAUNCHER: LazyLock<SyncSender<Launch>> = LazyLock::new(|| {
+    let (sender, launches) = sync_channel::<Launch>(0);
+    std::thread::spawn(move || {
+        for (mut command, answer) in launches {
+            // Whoever asked may have been given up.
+            answer.send(command.spawn()).ok();
+        }
+    });
+    sender
+});
+
+fn spawn(command: Command) -> io::Result<Child> {
+    let (answer, answered) = sync_channel(1);
+    LAUNCHER.send((command, answer)).map_err(io::Error::other)?;
+    answered.recv().map_err(io::Error::other)?
+}
 
 /// A running program.
 #[derive(Debug)]
@@ -27,16 +52,16 @@ impl Process {
             .append(true)
             .open(log)
             .with_context(|| format!("create the log {}", log.display()))?;
-        let child = Command::new("setpriv")
+        let mut command = Command::new("setpriv");
+        command
             .args(["--pdeathsig", "KILL", "--"])
             .arg(program)
             .args(arguments)
             .process_group(0)
             .stdin(Stdio::null())
             .stdout(out.try_clone().context("share the log")?)
-            .stderr(out)
-            .spawn()
-            .with_context(|| format!("start {}", program.display()))?;
+            .stderr(out);
+        let child = spawn(command).with_context(|| format!("start {}", program.display()))?;
         Ok(Self {
             name: name.into_owned(),
             child,
