@@ -7,6 +7,7 @@
 pub(crate) mod cel;
 pub(crate) mod check;
 pub(crate) mod decode;
+mod exercise;
 mod formats;
 mod list_type;
 mod meta;
@@ -17,6 +18,8 @@ mod pattern;
 pub(crate) mod schema;
 pub(crate) mod typed;
 pub(crate) mod validate;
+
+pub use exercise::exercise;
 
 #[cfg(test)]
 mod tests;

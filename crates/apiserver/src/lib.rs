@@ -26,3 +26,5 @@ pub mod table;
 mod testing;
 pub mod tls;
 pub mod token;
+
+pub use crd::exercise as exercise_schema;

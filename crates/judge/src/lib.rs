@@ -7,6 +7,7 @@ pub mod client;
 mod cluster;
 pub mod compare;
 mod daemon;
+pub mod fuzz;
 mod managed;
 pub mod normal;
 mod ours;

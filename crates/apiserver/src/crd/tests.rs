@@ -2,10 +2,10 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::exercise::exercise;
 use super::path::Path;
 use super::schema::Schema;
-use super::{cel, decode, list_type, validate};
-use crate::store::request::Warnings;
+use super::{decode, list_type, validate};
 
 /// What is wrong with a value of `{spec: <schema>}`.
 #[track_caller]
@@ -193,27 +193,6 @@ fn work_on_large_products_of_schema_and_object_ends() {
             .iter()
             .any(|cause| cause.message.contains("too large to be checked"))
     );
-}
-
-/// Everything that a client's schema and object go through; what a fuzz target calls.
-fn exercise(schema: &Value, old: &Value, object: &Value) {
-    let compiled = Schema::root(schema);
-    let mut read = object.clone();
-    decode::prune(&compiled, &mut read);
-    assert!(
-        decode::prune(&compiled, &mut read).is_empty(),
-        "what is pruned is known"
-    );
-    decode::drop_nulls(&compiled, &mut read);
-    decode::default(&compiled, &mut read);
-    let root = Path::default();
-    validate::validate(&compiled, (&read, Some(old)), &root);
-    list_type::duplicates(&compiled, &read, &root);
-    let change = cel::rule::Change {
-        value: &read,
-        old: Some(old),
-    };
-    cel::rule::run(&compiled, change, &root, &Warnings::default());
 }
 
 fn any_value() -> impl Strategy<Value = Value> {
