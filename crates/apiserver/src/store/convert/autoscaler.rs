@@ -189,7 +189,11 @@ pub(super) fn to_first(object: &mut Value) {
         let is_cpu = |one: &&Value| one["type"] == "Resource" && one["resource"]["name"] == "cpu";
         let cpu = current.iter().filter(is_cpu);
         let percent = cpu.map(|one| one["resource"]["current"]["averageUtilization"].clone());
-        set(status, CURRENT_CPU, percent.filter(Value::is_i64).last());
+        set(
+            status,
+            CURRENT_CPU,
+            percent.filter(Value::is_i64).next_back(),
+        );
         if !current.is_empty() {
             let first = |metric| metric_to_first(metric, |sort: &Sort| sort.measured);
             notes.push((CURRENT, Value::Array(current.iter().map(first).collect())));
