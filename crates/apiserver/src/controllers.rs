@@ -12,6 +12,7 @@ mod claim;
 mod collect;
 mod conditions;
 mod crd;
+mod cron_job;
 mod daemon_set;
 mod deployment;
 mod endpoints;
@@ -68,6 +69,7 @@ pub(crate) enum What {
     StatefulSet,
     DaemonSet,
     Job,
+    CronJob,
     Autoscaler,
     Budget,
     Node,
@@ -138,6 +140,7 @@ fn plan_of(view: &View<'_>, what: What, namespace: &str, name: &str) -> Plan {
         }
         What::StatefulSet => stateful_set::plan(view, namespace, name),
         What::DaemonSet => daemon_set::plan(view, namespace, name),
+        What::CronJob => cron_job::plan(view, namespace, name),
         What::Job => job::plan(view, namespace, name),
         What::Autoscaler => autoscaler::plan(view, namespace, name),
         What::Budget => budget::plan(view, namespace, name),

@@ -17,6 +17,7 @@ pub mod shelf;
 pub mod snapshot;
 mod write;
 
+pub(crate) use admit::schedule;
 use std::sync::Arc;
 
 use jiff::Timestamp;

@@ -274,6 +274,7 @@ fn what_of((group, plural): (&str, &str)) -> Option<What> {
         ("apps", "statefulsets") => What::StatefulSet,
         ("apps", "daemonsets") => What::DaemonSet,
         ("batch", "jobs") => What::Job,
+        ("batch", "cronjobs") => What::CronJob,
         ("autoscaling", "horizontalpodautoscalers") => What::Autoscaler,
         ("policy", "poddisruptionbudgets") => What::Budget,
         ("apiextensions.k8s.io", "customresourcedefinitions") => What::Crd,
@@ -290,6 +291,7 @@ fn owner_of(kind: &str) -> Option<What> {
         "StatefulSet" => What::StatefulSet,
         "DaemonSet" => What::DaemonSet,
         "Job" => What::Job,
+        "CronJob" => What::CronJob,
         _ => return None,
     })
 }

@@ -29,6 +29,7 @@ mod workload;
 
 pub(super) use plugins::quota::stale as stale_quotas;
 
+pub(crate) use batch::schedule;
 use std::sync::Arc;
 
 use serde_json::Value;

@@ -1,5 +1,5 @@
 //! Jobs and CronJobs.
-mod schedule;
+pub(crate) mod schedule;
 
 use serde_json::{Value, json};
 
