@@ -114,11 +114,12 @@ async fn of(side: &mut Side, asked: &Asked, step: &dyn Fn(&str)) -> Result<Measu
 
 /// What one more Service takes in memory above its JSON, and how long a list of all takes.
 async fn objects_of(side: &Side, count: usize) -> Result<(f64, Duration)> {
-    let mut connection = side.open().await?;
     let before = side.resident()?;
     load::create_services(side, count).await?;
     tokio::time::sleep(Duration::from_secs(1)).await;
     let grown = side.resident()?.saturating_sub(before) as f64;
+    // Only now: a server ends a connection that asks nothing.
+    let mut connection = side.open().await?;
     let path = load::path("services");
     let mut took = Vec::new();
     let mut json = 0;
