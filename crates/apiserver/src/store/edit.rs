@@ -317,13 +317,27 @@ impl Store {
             return Ok((convert::shown(res, object)?, Outcome::Updated));
         }
         let stored = if ends_with_this(&after) {
-            self.take(&res.storage, old, &mut after)?
+            self.end(res, old, after)?
         } else {
             let stored = self.put(&res.storage, Some(old), &mut after)?;
             self.accept_names(moment, res, &stored)?;
             stored
         };
         Ok((convert::shown(res, stored)?, Outcome::Updated))
+    }
+
+    /// Takes away what waited only for this. Whoever ends it is shown what he wrote, with the version before.
+    fn end(
+        &mut self,
+        res: &Resource,
+        old: Arc<Object>,
+        mut after: Value,
+    ) -> Result<Arc<Object>, StatusError> {
+        let version = json!(old.resource_version().to_string());
+        child(&mut after, "metadata").insert("resourceVersion".to_owned(), version);
+        let written = Arc::new(Object::new(&after)?);
+        self.take(&res.storage, old, &mut after)?;
+        Ok(written)
     }
 }
 

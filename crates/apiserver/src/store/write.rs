@@ -72,8 +72,8 @@ impl Store {
             }
         }
         let namespace = text(&object["metadata"], "namespace").to_owned();
-        if self.head.get(&res.storage, &namespace, &name).is_some() {
-            return Err(StatusError::already_exists(res, &name));
+        if let Some(present) = self.head.get(&res.storage, &namespace, &name) {
+            return Err(taken(res, present));
         }
         if !applied {
             let by = managed::Writer::new(res, options, moment.now);
@@ -255,4 +255,13 @@ impl Store {
         }
         Err(StatusError::already_exists(res, base))
     }
+}
+
+/// The refusal of a name that an object has, if only until its finalizers are gone.
+fn taken(res: &Resource, present: &Object) -> StatusError {
+    let mut refusal = StatusError::already_exists(res, present.name());
+    if present.is_terminating() {
+        refusal.message = format!("object is being deleted: {}", refusal.message);
+    }
+    refusal
 }
