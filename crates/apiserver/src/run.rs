@@ -47,6 +47,8 @@ pub struct Config {
     pub loopback_endpoints: LoopbackEndpoints,
     /// Whether the small controllers run.
     pub controllers: Controllers,
+    /// How many events of each collection watches can go back; none is what is usual.
+    pub history_events: Option<usize>,
 }
 
 impl Config {
@@ -61,6 +63,7 @@ impl Config {
             service_cidr: args::default_service_cidr(),
             loopback_endpoints: LoopbackEndpoints::Allowed,
             controllers: Controllers::Run,
+            history_events: None,
         }
     }
 
@@ -103,6 +106,9 @@ impl InProcess {
         let mut options = Options::new(config.service_cidr);
         options.loopback_endpoints = config.loopback_endpoints;
         options.controllers = config.controllers;
+        if let Some(events) = config.history_events {
+            options.history_events = events;
+        }
         options.root_ca_pem = Some(pki.ca_pem().to_owned());
         options.mint_token = Some(mint(Arc::clone(&token_key)));
         let clock = Arc::clone(&options.clock);

@@ -65,6 +65,7 @@ impl From<Args> for Config {
             } else {
                 Controllers::Run
             },
+            history_events: None,
         }
     }
 }
