@@ -16,6 +16,7 @@ use crate::auth::Certificate;
 mod access;
 mod body;
 mod call;
+mod components;
 mod connect;
 mod documents;
 mod evict;

@@ -48,7 +48,21 @@ struct Start {
 pub(super) fn answer(call: &Call, res: &Arc<Resource>) -> Answer {
     let asked = options::list(&call.query, Follow::No)?;
     let selectors = objects::selectors(call, res)?;
-    let page = page(call, res, &selectors, &asked)?;
+    show(call, res, &page(call, res, &selectors, &asked)?)
+}
+
+/// Answers with objects that are not stored, and so are of no version.
+pub(super) fn of(call: &Call, res: &Arc<Resource>, items: Vec<Arc<Object>>) -> Answer {
+    let page = Page {
+        items,
+        version: 0,
+        next: None,
+        remaining: None,
+    };
+    show(call, res, &page)
+}
+
+fn show(call: &Call, res: &Arc<Resource>, page: &Page) -> Answer {
     let head = ListHead {
         version: page.version,
         next: page.next.as_deref(),

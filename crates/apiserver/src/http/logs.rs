@@ -26,7 +26,7 @@ use crate::pki::KUBELET_SERVER_NAME;
 use crate::registry::Resource;
 
 /// For connection, handshake and the head of the answer each.
-const DEADLINE: Duration = Duration::from_secs(10);
+pub(super) const DEADLINE: Duration = Duration::from_secs(10);
 /// How much of a node's refusal is repeated.
 const REFUSAL_MAX: usize = 4096;
 const KUBELET_PORT: u64 = 10250;
@@ -50,7 +50,11 @@ impl Kubelets {
         Self { tls, tasks }
     }
 
-    async fn get(&self, node: &NodeAddress, path: &str) -> anyhow::Result<Response<Incoming>> {
+    pub(super) async fn get(
+        &self,
+        node: &NodeAddress,
+        path: &str,
+    ) -> anyhow::Result<Response<Incoming>> {
         let tcp = net::connect((node.ip, node.port).into(), DEADLINE).await?;
         let name = ServerName::try_from(KUBELET_SERVER_NAME)?;
         let connect = TlsConnector::from(Arc::clone(&self.tls)).connect(name, tcp);
@@ -71,9 +75,10 @@ impl Kubelets {
     }
 }
 
-struct NodeAddress {
-    ip: IpAddr,
-    port: u16,
+/// Where a server of a node or of a component listens.
+pub(super) struct NodeAddress {
+    pub(super) ip: IpAddr,
+    pub(super) port: u16,
 }
 
 /// Streams the log of a container.

@@ -9,7 +9,7 @@ use super::body::{self, Syntax, essence};
 use super::call::{Answer, Call};
 use super::negotiate::Form;
 use super::respond::ListHead;
-use super::{access, guard, list, options, respond, typed};
+use super::{access, components, guard, list, options, respond, typed};
 use crate::db::{Deleted, DryRun, Outcome, Patch, Subresource, Target, WriteOptions};
 use crate::error::StatusError;
 use crate::object::Object;
@@ -21,6 +21,9 @@ use crate::table;
 
 /// Answers a request for an object or a collection.
 pub(super) async fn answer(call: &Call, res: &Arc<Resource>, bytes: &[u8]) -> Answer {
+    if components::is_component(res) {
+        return components::answer(call, res).await;
+    }
     let named = !call.route.attributes.name.is_empty();
     match (call.route.attributes.verb.as_str(), named) {
         ("get", true) => get(call, res),

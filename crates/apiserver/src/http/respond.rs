@@ -104,6 +104,7 @@ pub(super) fn warn(response: &mut Response<Body>, text: &str) {
 /// What a list says besides its objects.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct ListHead<'a> {
+    /// 0 if what is listed is not stored.
     pub(super) version: u64,
     /// Where the next page begins.
     pub(super) next: Option<&'a str>,
@@ -113,7 +114,10 @@ pub(super) struct ListHead<'a> {
 
 impl ListHead<'_> {
     pub(super) fn to_value(self) -> Value {
-        let mut metadata = json!({"resourceVersion": self.version.to_string()});
+        let mut metadata = json!({});
+        if self.version > 0 {
+            metadata["resourceVersion"] = self.version.to_string().into();
+        }
         if let Some(next) = self.next {
             metadata["continue"] = next.into();
         }
@@ -125,6 +129,9 @@ impl ListHead<'_> {
 
     /// In Kubernetes' order of fields.
     fn to_text(self) -> String {
+        if self.version == 0 {
+            return "{}".to_owned();
+        }
         let mut text = format!("{{\"resourceVersion\":\"{}\"", self.version);
         if let Some(next) = self.next {
             text.push_str(&format!(",\"continue\":\"{next}\""));
