@@ -20,7 +20,7 @@ use crate::auth::User;
 use crate::db::{DryRun, Target, WriteOptions};
 use crate::error::StatusError;
 use crate::rbac::Attributes;
-use crate::registry::Resource;
+use crate::registry::{Resource, builtin_groups};
 use crate::schema;
 use crate::store::request::Warnings;
 
@@ -82,7 +82,7 @@ impl Call {
             return reviews::answer(self, &bytes);
         }
         let res = match self.resource() {
-            Err(error) if error.code == 404 && !self.has_group() => {
+            Err(error) if error.code == 404 && !is_built_in(&self.route.attributes.group) => {
                 return Ok(respond::text(StatusCode::NOT_FOUND, "404 page not found\n"));
             }
             other => other?,
@@ -102,13 +102,6 @@ impl Call {
             (_, "") => objects::answer(self, &res, &bytes).await,
             _ => subresources::answer(self, &res, &bytes).await,
         }
-    }
-
-    /// Whether anything is served in the group that the path names.
-    fn has_group(&self) -> bool {
-        let group = self.route.attributes.group.as_str();
-        let registry = self.server.db.registry();
-        group.is_empty() || registry.all().iter().any(|res| res.group == group)
     }
 
     /// The resource that the path names, asked for where its scope allows.
@@ -225,4 +218,9 @@ impl Call {
             None => agent,
         }
     }
+}
+
+/// Whether a group is Kubernetes' own: of others, what is not served does not exist at all.
+pub(super) fn is_built_in(group: &str) -> bool {
+    builtin_groups().iter().any(|known| known.name == group)
 }

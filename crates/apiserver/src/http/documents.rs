@@ -8,7 +8,7 @@ use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::access::{method_not_allowed, no_such_resource};
-use super::call::{Answer, Call};
+use super::call::{Answer, Call, is_built_in};
 use super::negotiate::Form;
 use super::{Body, health, respond};
 use crate::token::ISSUER;
@@ -100,7 +100,7 @@ fn versioned(call: &Call, group: &str, version: &str) -> Answer {
     let registry = call.server.db.registry();
     match discovery::resources(&registry, group, version) {
         Some(text) => json_text(call, text),
-        None if discovery::group(&registry, group).is_none() => Ok(not_found()),
+        None if !is_built_in(group) => Ok(not_found()),
         None => Err(no_such_resource()),
     }
 }
