@@ -188,12 +188,8 @@ pub(super) fn to_first(object: &mut Value) {
         let current = current.as_array().map_or(&[][..], Vec::as_slice);
         let is_cpu = |one: &&Value| one["type"] == "Resource" && one["resource"]["name"] == "cpu";
         let cpu = current.iter().filter(is_cpu);
-        let percent = cpu.map(|one| one["resource"]["current"]["averageUtilization"].clone());
-        set(
-            status,
-            CURRENT_CPU,
-            percent.filter(Value::is_i64).next_back(),
-        );
+        let mut percent = cpu.map(|one| one["resource"]["current"]["averageUtilization"].clone());
+        set(status, CURRENT_CPU, percent.rfind(Value::is_i64));
         if !current.is_empty() {
             let first = |metric| metric_to_first(metric, |sort: &Sort| sort.measured);
             notes.push((CURRENT, Value::Array(current.iter().map(first).collect())));
