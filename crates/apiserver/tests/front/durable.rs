@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -46,20 +46,8 @@ impl Server {
         self.child = spawn(&self.dir, self.address);
     }
 
-    /// A client that tries nothing twice, once the server answers.
     async fn client(&self) -> kube::Client {
-        eventually("the server", || async {
-            let file = Kubeconfig::read_from(self.dir.path().join("kubeconfig")).ok()?;
-            let options = KubeConfigOptions::default();
-            let mut config = kube::Config::from_custom_kubeconfig(file, &options)
-                .await
-                .ok()?;
-            config.default_retry = false;
-            let client = kube::Client::try_from(config).ok()?;
-            client.apiserver_version().await.ok()?;
-            Some(client)
-        })
-        .await
+        client(self.dir.path()).await
     }
 
     fn store(&self) -> PathBuf {
@@ -80,6 +68,10 @@ impl Server {
 }
 
 fn spawn(dir: &tempfile::TempDir, address: SocketAddr) -> Child {
+    spawn_with(dir, address, Stdio::null)
+}
+
+fn spawn_with(dir: &tempfile::TempDir, address: SocketAddr, log: impl Fn() -> Stdio) -> Child {
     Command::new("env")
         .arg("--ignore-signal=XFSZ")
         .arg(PROGRAM)
@@ -90,11 +82,27 @@ fn spawn(dir: &tempfile::TempDir, address: SocketAddr) -> Child {
             "--kubeconfig={}",
             dir.path().join("kubeconfig").display()
         ))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stdout(log())
+        .stderr(log())
         .kill_on_drop(true)
         .spawn()
         .unwrap()
+}
+
+/// A client that tries nothing twice, once the server of a directory answers.
+async fn client(dir: &Path) -> kube::Client {
+    eventually("the server", || async {
+        let file = Kubeconfig::read_from(dir.join("kubeconfig")).ok()?;
+        let options = KubeConfigOptions::default();
+        let mut config = kube::Config::from_custom_kubeconfig(file, &options)
+            .await
+            .ok()?;
+        config.default_retry = false;
+        let client = kube::Client::try_from(config).ok()?;
+        client.apiserver_version().await.ok()?;
+        Some(client)
+    })
+    .await
 }
 
 fn config_map(name: &str, bytes: usize) -> ConfigMap {
@@ -239,4 +247,61 @@ async fn write(
         told.send(()).await.ok();
     }
     (counter, created, counted)
+}
+
+/// What became of a server on a damaged file: what it serves, or what it says when it ends.
+async fn outcome(mut server: Server) -> Result<BTreeSet<String>, String> {
+    let log = server.dir.path().join("log");
+    server.child = spawn_with(&server.dir, server.address, || {
+        let mut file = std::fs::File::options();
+        file.create(true).append(true).open(&log).unwrap().into()
+    });
+    let ended = tokio::select! {
+        ended = server.child.wait() => ended.unwrap(),
+        client = client(server.dir.path()) => return Ok(names(&client).await),
+    };
+    let said = std::fs::read_to_string(&log).unwrap();
+    assert!(!ended.success(), "it ends as if all were well: {said}");
+    Err(said)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn damaged_file_is_refused_by_its_name_or_survived() {
+    let mut server = Server::start();
+    let client = server.client().await;
+    for number in 0..6 {
+        let map = config_map(&format!("m{number}"), 30_000);
+        maps(&client)
+            .create(&PostParams::default(), &map)
+            .await
+            .unwrap();
+    }
+    server.child.kill().await.unwrap();
+    let whole = std::fs::read(server.store()).unwrap();
+    let all: BTreeSet<String> = (0..6).map(|number| format!("m{number}")).collect();
+    let size = whole.len();
+    let mut damaged: Vec<(String, Vec<u8>)> =
+        [0, 1, 100, 4096, size / 4, size / 2, size - 4096, size - 1]
+            .into_iter()
+            .map(|kept| (format!("cut to {kept} of {size}"), whole[..kept].to_vec()))
+            .collect();
+    let mut text = whole.clone();
+    text[..64].fill(b'#');
+    damaged.push(("another beginning".to_owned(), text));
+    drop(server);
+    for (what, bytes) in damaged {
+        let mut server = Server::start();
+        server.client().await;
+        server.child.kill().await.unwrap();
+        std::fs::write(server.store(), &bytes).unwrap();
+        std::fs::remove_file(server.dir.path().join("kubeconfig")).unwrap();
+        match outcome(server).await {
+            // An empty file is a new store; of any other everything is there.
+            Ok(there) => assert!(there == all || bytes.is_empty(), "{what}: {there:?}"),
+            Err(said) => {
+                assert!(said.contains("store.redb"), "{what}: {said}");
+                assert!(!said.contains("panicked"), "{what}: {said}");
+            }
+        }
+    }
 }
