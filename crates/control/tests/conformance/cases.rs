@@ -17,6 +17,7 @@ mod outages;
 mod profiles;
 mod repair;
 mod restarts;
+mod rights;
 mod secrets;
 mod status;
 
@@ -58,6 +59,7 @@ pub(crate) fn all() -> Vec<Case> {
         discovery::CASES,
         profiles::CASES,
         secrets::CASES,
+        rights::CASES,
         restarts::CASES,
         outages::CASES,
     ];
