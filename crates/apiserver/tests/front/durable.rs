@@ -56,7 +56,7 @@ impl Server {
 
     /// No file of the server may become larger; none: as large as it likes.
     async fn limit(&self, bytes: Option<u64>) {
-        let limit = bytes.map_or("unlimited".to_owned(), |bytes| bytes.to_string());
+        let limit = bytes.map_or_else(|| "unlimited".to_owned(), |bytes| bytes.to_string());
         let status = Command::new("prlimit")
             .arg(format!("--pid={}", self.child.id().unwrap()))
             .arg(format!("--fsize={limit}:"))
