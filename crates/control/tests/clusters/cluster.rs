@@ -19,7 +19,7 @@ use tombolo_shell::tls::{Credentials, LiveCredentials, fixed};
 use super::objects;
 
 /// Anything is given up after this.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 const LOCAL: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
 /// What clusters have in common: the trust anchor.

@@ -28,7 +28,7 @@ use tonic::{Request, Status, Streaming};
 use super::cluster::{Cluster, Ports};
 
 const CONTROL: &str = "control.tombolo.serviceaccount.identity.tombolo.cluster.local";
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Proxy {
     destination: DestinationClient<Channel>,

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tombolo_judge::{Cluster, Kind, Parts};
 
 /// What is waited for comes before this.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A cluster.
 pub(crate) struct Site {

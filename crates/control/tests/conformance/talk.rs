@@ -12,7 +12,7 @@ use tombolo_wire::proxy_api::net::TcpAddress;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status, Streaming};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A client of one control plane.
 #[derive(Clone)]
