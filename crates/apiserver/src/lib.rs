@@ -14,6 +14,7 @@ pub mod object;
 pub mod openapi;
 pub mod patch;
 pub mod pki;
+mod quantity;
 pub mod rbac;
 pub mod registry;
 pub mod run;

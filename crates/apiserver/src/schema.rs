@@ -9,7 +9,6 @@ pub(crate) mod document;
 pub(crate) mod intent;
 pub(crate) mod order;
 mod patched;
-mod quantity;
 pub(crate) mod table;
 mod time;
 mod zero;

@@ -4,10 +4,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
-use super::quantity;
 use super::table::{self, Field, Named, SchemaOr, Table, Type};
 use super::time::{self, Precision};
 use super::zero;
+use crate::quantity::{self, Quantity};
 
 /// Deeper values than any kind has are refused before they are looked at.
 const DEPTH_MAX: usize = 256;
@@ -114,8 +114,8 @@ impl Walk {
                     Value::String(text) => text.clone(),
                     other => other.to_string(),
                 };
-                quantity::canonical(&text)
-                    .map(Value::from)
+                Quantity::parse(text.trim())
+                    .map(|read| read.to_string().into())
                     .ok_or_else(|| quantity::PATTERN.to_owned())
             }
             _ => return self.other(value, named),

@@ -2,6 +2,7 @@ use serde_json::{Value, json};
 
 use super::decode::Problems;
 use super::*;
+use crate::quantity;
 
 fn decoded(group: &str, kind: &str, mut value: Value) -> (Value, Problems) {
     let of = type_of(group, "v1", kind).unwrap();

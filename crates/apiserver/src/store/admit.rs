@@ -18,7 +18,6 @@ mod network;
 mod plugins;
 pub(super) mod pod;
 mod policy;
-mod quantity;
 mod rbac;
 mod service;
 mod storage;

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde_json::Value as Json;
 
 use super::decl::Ty;
-use super::library::quantity::Quantity;
+use crate::quantity::Quantity;
 
 /// A value.
 #[derive(Debug, Clone)]
@@ -171,7 +171,7 @@ impl Val {
             (Self::Ip(a), Self::Ip(b)) => a == b,
             (Self::Cidr(a), Self::Cidr(b)) => a == b,
             (Self::Url(a), Self::Url(b)) => a.text == b.text,
-            (Self::Quantity(a), Self::Quantity(b)) => a.compare(b) == Ordering::Equal,
+            (Self::Quantity(a), Self::Quantity(b)) => a == b,
             (Self::Semver(a), Self::Semver(b)) => a == b,
             (Self::Optional(a), Self::Optional(b)) => match (a, b) {
                 (None, None) => true,
@@ -218,7 +218,7 @@ impl Val {
             (Self::Bytes(a), Self::Bytes(b)) => Some(a.cmp(b)),
             (Self::Duration(a), Self::Duration(b)) => Some(a.cmp(b)),
             (Self::Timestamp(a), Self::Timestamp(b)) => Some(a.cmp(b)),
-            (Self::Quantity(a), Self::Quantity(b)) => Some(a.compare(b)),
+            (Self::Quantity(a), Self::Quantity(b)) => Some(a.cmp(b)),
             _ => self.numbers(other),
         }
     }

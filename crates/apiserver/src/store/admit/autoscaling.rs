@@ -3,8 +3,8 @@ use serde_json::{Value, json};
 
 use super::at::{At, Causes};
 use super::pod::defaults::canonical;
-use super::quantity::Quantity;
 use super::words;
+use crate::quantity::Quantity;
 use crate::store::json::{child, default};
 
 const SOURCES: &[(&str, &str)] = &[

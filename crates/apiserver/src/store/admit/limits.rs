@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use super::at::{At, Causes};
 use super::pod::{limits_of, requests_of, resources};
-use super::quantity::Quantity;
 use super::words;
+use crate::quantity::Quantity;
 use crate::store::json::{child, fields, list, list_mut, text};
 
 /// What must hold of a LimitRange.

@@ -3,8 +3,8 @@ use serde_json::{Value, json};
 
 use super::at::{At, Causes};
 use super::pod::{defaults, host_path, scheduling};
-use super::quantity::Quantity;
 use super::{diff, words};
+use crate::quantity::Quantity;
 use crate::store::json::{child, default, fields, set};
 
 const MODES: &[&str] = &[

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use super::within;
 use crate::error::StatusError;
 use crate::object::Object;
+use crate::quantity::Quantity;
 use crate::registry::{Resource, StorageKey};
 use crate::store::Store;
 use crate::store::admit::pod::{Amounts, amounts, limits_of, quality, requests_of};
-use crate::store::admit::quantity::Quantity;
 use crate::store::json::{fields, list, text};
 
 /// What a container must say if there is a quota of it.

@@ -1,7 +1,7 @@
 //! The defaults of a pod's spec, in a Pod and in a template.
 use serde_json::{Map, Value, json};
 
-use crate::store::admit::quantity::Quantity;
+use crate::quantity::Quantity;
 use crate::store::json::{default, fields, list_mut, text};
 
 const CONTAINER_LISTS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];

@@ -3,8 +3,8 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
+use crate::quantity::Quantity;
 use crate::store::admit::at::{At, Causes};
-use crate::store::admit::quantity::Quantity;
 use crate::store::admit::words;
 
 const STANDARD: &[&str] = &[

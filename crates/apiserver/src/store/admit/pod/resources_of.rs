@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::store::admit::quantity::Quantity;
+use crate::quantity::Quantity;
 use crate::store::json::{list, text};
 
 /// Amounts by the name of the resource.

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::container::Around;
+use crate::quantity::Quantity;
 use crate::store::admit::at::{At, Causes};
-use crate::store::admit::quantity::Quantity;
 use crate::store::admit::{storage, words};
 
 const MODE: &str = "must be a number between 0 and 0777 (octal), both inclusive";

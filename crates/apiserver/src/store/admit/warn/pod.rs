@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::quantity::Quantity;
 use crate::store::admit::at::At;
-use crate::store::admit::quantity::Quantity;
 
 /// Labels of nodes that have newer names.
 const DEPRECATED_LABELS: &[(&str, &str)] = &[
