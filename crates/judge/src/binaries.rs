@@ -40,6 +40,21 @@ impl Binaries {
     }
 }
 
+/// What scripts call beside kubectl and what every Debian has.
+const TOOLS: [&str; 3] = ["curl", "jq", "openssl"];
+
+/// Those of the programs that scripts call which are not on this machine.
+pub fn tools_missing() -> Vec<&'static str> {
+    let path = path_with_kubectl().unwrap_or_default();
+    let dirs: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    let there = |tool: &&str| dirs.iter().any(|dir| dir.join(tool).is_file());
+    let mut missing: Vec<&str> = TOOLS.into_iter().filter(|tool| !there(tool)).collect();
+    if dirs.is_empty() {
+        missing.insert(0, "kubectl");
+    }
+    missing
+}
+
 /// PATH with kubectl on it: the user's own, else the kept one. Nothing if there is none.
 pub fn path_with_kubectl() -> Option<OsString> {
     let path = std::env::var_os("PATH").unwrap_or_default();

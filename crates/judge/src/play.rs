@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
@@ -91,9 +91,17 @@ impl Player {
         };
         let output = output.context("wait for a shell")?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        // Missing on both sides would look the same on both sides.
+        let stderr = text(&output.stderr);
+        let missing = stderr
+            .lines()
+            .find(|line| line.starts_with("sh: ") && line.ends_with(" not found"));
+        if let Some(missing) = missing {
+            bail!("{line}: a program is not on this machine: {missing}");
+        }
         let mut shown = format!("exit {}\n", output.status.code().unwrap_or(-1));
         shown.push_str(&text(&output.stdout));
-        for line in text(&output.stderr).lines() {
+        for line in stderr.lines() {
             // A word about the age of the client, not about the server.
             if !line.starts_with("WARNING: version difference") {
                 writeln!(shown, "stderr: {line}").context("write to a string")?;

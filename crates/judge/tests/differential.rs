@@ -1,10 +1,10 @@
 //! Every script of `cases/`, against the real API server and ours: one test per compared step.
 //!
-//! A step that differs is printed and counted as ignored; the run fails if fewer than 95 of 100 are the same, and with
+//! A step that differs is printed and counted as ignored; the run fails if fewer than 99 of 100 are the same, and with
 //! `TOMBOLO_DIFFERENCES=fail` for each.
 //!
 //! Steps of a script build on each other, so each script is played as a whole first; its tests then say what came of it.
-//! Without the real one (or kubectl) they count as ignored, unless `TOMBOLO_REAL=required` makes that a failure.
+//! Without the real one (or kubectl, curl, jq, openssl) they count as ignored, unless `TOMBOLO_REAL=required` makes that a failure.
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -27,12 +27,13 @@ fn main() -> Result<ExitCode> {
             .iter()
             .any(|step| script.name(step).contains(filter))
     };
-    let kubectl = binaries::path_with_kubectl().is_some();
+    let missing = binaries::tools_missing();
     ensure!(
-        kubectl || !binaries::required(),
-        "kubectl is required (TOMBOLO_REAL=required) and not on this machine: cargo xtask kube"
+        missing.is_empty() || !binaries::required(),
+        "{} required (TOMBOLO_REAL=required) and not on this machine: cargo xtask kube, apt-get install curl jq openssl",
+        missing.join(", ")
     );
-    let can_run = kubectl && Kind::available()?.contains(&Kind::Real);
+    let can_run = missing.is_empty() && Kind::available()?.contains(&Kind::Real);
     let trials = if arguments.list || !can_run {
         scripts.iter().flat_map(Script::not_run).collect()
     } else {
@@ -81,7 +82,7 @@ fn scripts() -> Result<Vec<Script>> {
 }
 
 /// How much must be the same. Anything less fails the run; each difference is printed in any case.
-const SAME_PERCENT_MIN: usize = 95;
+const SAME_PERCENT_MIN: usize = 99;
 /// Scripts that have not begun by then are counted as ignored, and said.
 const BEGIN_DEADLINE: Duration = Duration::from_secs(25 * 60);
 /// Makes each difference a failure of its own.
