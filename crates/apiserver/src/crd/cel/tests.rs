@@ -130,6 +130,8 @@ fn what_goes_wrong_while_it_runs_is_an_error() {
     fails("self.m['z'] == 1", "no such key: z");
     fails("9223372036854775807 + 1 == 0", "integer overflow");
     fails("self.p > 1", "no such overload");
+    // What sorts relies on an order, which a number that is none has not.
+    fails("[2.0, 0.0 / 0.0, 1.0].sort()[0] == 1.0", "no such overload");
     fails(
         "[1, 2].map(x, 'a' + string(x)).join(',') == 1",
         "found no matching overload for '_==_' applied to '(string, int)'",

@@ -1,4 +1,6 @@
 //! Namespaces, Secrets, ConfigMaps, Nodes, Events.
+use std::collections::BTreeSet;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
@@ -226,7 +228,7 @@ pub(super) fn complete_node(before: Option<&Value>, object: &mut Value) {
 /// What must hold of a Node.
 pub(super) fn node((before, object): (Option<&Value>, &Value), causes: &mut Causes) {
     let spec = At::new("spec", &object["spec"]);
-    let mut seen = Vec::new();
+    let mut seen = BTreeSet::new();
     // Kubernetes looks for them where they once were.
     for taint in spec.get("taints").named("metadata.taints").items() {
         let (key, value, effect) = (taint.get("key"), taint.get("value"), taint.get("effect"));
@@ -240,8 +242,7 @@ pub(super) fn node((before, object): (Option<&Value>, &Value), causes: &mut Caus
         } else {
             effect.one_of(causes, &["NoSchedule", "PreferNoSchedule", "NoExecute"]);
         }
-        let both = (key.text(), effect.text());
-        if seen.contains(&both) {
+        if !seen.insert((key.text(), effect.text())) {
             causes.push(Cause {
                 reason: "FieldValueDuplicate",
                 message: format!(
@@ -254,7 +255,6 @@ pub(super) fn node((before, object): (Option<&Value>, &Value), causes: &mut Caus
                 field: taint.path,
             });
         }
-        seen.push(both);
     }
     let Some(before) = before else { return };
     let old = &before["spec"];

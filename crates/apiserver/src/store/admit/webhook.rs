@@ -1,4 +1,6 @@
 //! What configures admission and the sharing of the API server: defaults, and what must hold.
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
 use super::at::{At, Causes};
@@ -98,13 +100,12 @@ pub(super) fn check(kind: &str, object: &Value, causes: &mut Causes) {
     if !kind.ends_with("WebhookConfiguration") {
         return;
     }
-    let mut names = Vec::new();
+    let mut names = BTreeSet::new();
     for hook in At::new("", object).each("webhooks") {
         let name = hook.get("name");
-        if names.contains(&name.text()) {
+        if !names.insert(name.text()) {
             name.named(name.path.clone()).duplicate(causes);
         }
-        names.push(name.text());
         qualified_name(&name, causes);
         for rule in hook.each("rules") {
             webhook_rule(&rule, causes);

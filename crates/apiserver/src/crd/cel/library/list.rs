@@ -36,6 +36,9 @@ fn one(name: &str, list: &[Val]) -> Option<Evaluated> {
         "join" => join(list, ""),
         "reverse" => Ok(Val::list(list.iter().rev().cloned().collect())),
         "sort" => {
+            if !is_ordered(list) {
+                return Some(Err(Failure::new("no such overload")));
+            }
             let mut sorted = list.to_vec();
             sorted.sort_by(|a, b| a.order(b).unwrap_or(Ordering::Equal));
             Ok(Val::list(sorted))
@@ -56,6 +59,15 @@ fn one(name: &str, list: &[Val]) -> Option<Evaluated> {
         "first" => Ok(Val::Optional(list.first().cloned().map(Arc::new))),
         "last" => Ok(Val::Optional(list.last().cloned().map(Arc::new))),
         _ => return None,
+    })
+}
+
+/// Whether any two can be compared, and nothing is larger than what is larger than itself: what sorts may rely on it.
+fn is_ordered(list: &[Val]) -> bool {
+    list.first().is_none_or(|first| {
+        let kind = std::mem::discriminant(first);
+        let mut all = list.iter();
+        all.all(|one| std::mem::discriminant(one) == kind && one.order(one).is_some())
     })
 }
 

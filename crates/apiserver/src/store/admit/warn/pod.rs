@@ -1,10 +1,13 @@
 //! What is said of pods and their templates.
-use std::collections::BTreeMap;
-
-use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::quantity::Quantity;
 use crate::store::admit::at::At;
+
+/// Definitions of one port that the next one is compared with.
+const SAME_PORTS_MAX: usize = 64;
+/// More is not told of one pod.
+const TOLD_MAX: usize = 1024;
 
 /// Labels of nodes that have newer names.
 const DEPRECATED_LABELS: &[(&str, &str)] = &[
@@ -161,17 +164,16 @@ fn null_selectors(affinity: &At<'_>, told: &mut Vec<String>) {
 }
 
 fn duplicates(spec: &At<'_>, list: &str, field: &str, told: &mut Vec<String>) {
-    let mut seen: Vec<&Value> = Vec::new();
+    let mut seen = BTreeSet::new();
     for one in spec.each(list) {
         let value = one.get(field);
-        if seen.contains(&value.value) {
+        if !seen.insert(value.text()) {
             told.push(format!(
                 "{}: duplicate {field} {:?}",
                 value.path,
                 value.text()
             ));
         }
-        seen.push(value.value);
     }
 }
 
@@ -191,11 +193,10 @@ fn fractions(container: &At<'_>, told: &mut Vec<String>) {
 }
 
 fn variables(container: &At<'_>, told: &mut Vec<String>) {
-    let mut names = Vec::new();
+    let mut names = BTreeSet::new();
     for one in container.each("env") {
         let name = one.get("name").text();
-        if !names.contains(&name) {
-            names.push(name);
+        if names.insert(name) {
             continue;
         }
         let reference = format!("$({name})");
@@ -217,6 +218,9 @@ fn ports(containers: &[At<'_>], told: &mut Vec<String>) {
             let (address, number) = (port.get("hostIP").text(), port.get("hostPort").int());
             let others = all.entry(key).or_default();
             for other in others.iter() {
+                if told.len() >= TOLD_MAX {
+                    return;
+                }
                 let (other_address, other_number) =
                     (other.get("hostIP").text(), other.get("hostPort").int());
                 let word = if (address, number) == (other_address, other_number) {
@@ -233,7 +237,9 @@ fn ports(containers: &[At<'_>], told: &mut Vec<String>) {
                     port.path, other.path
                 ));
             }
-            others.push(port);
+            if others.len() < SAME_PORTS_MAX {
+                others.push(port);
+            }
         }
     }
     let mut names: BTreeMap<&str, String> = BTreeMap::new();
@@ -253,5 +259,30 @@ fn ports(containers: &[At<'_>], told: &mut Vec<String>) {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Ends soon, and within memory, only if what is alike is not compared pair by pair.
+    #[test]
+    fn a_pod_of_endless_lists_is_looked_at_in_bounds() {
+        let many = 100_000;
+        let port = json!({"containerPort": 80, "protocol": "TCP"});
+        let other =
+            json!({"containerPort": 81, "protocol": "TCP", "hostPort": 9, "hostIP": "10.0.0.1"});
+        let ports: Vec<_> = [vec![port; many], vec![other; many]].concat();
+        let env: Vec<_> = (0..many)
+            .map(|n| json!({"name": format!("A{n}")}))
+            .collect();
+        let aliases: Vec<_> = (0..many).map(|n| json!({"ip": format!("{n}")})).collect();
+        let pod = json!({"spec": {"containers": [{"name": "c", "ports": ports, "env": env}], "hostAliases": aliases}});
+        let told = template(&At::new("", &pod));
+        assert_eq!(told.len(), TOLD_MAX);
+        assert!(told[0].contains("duplicate port definition"), "{}", told[0]);
     }
 }
