@@ -25,6 +25,21 @@ pub(crate) fn check_keys(res: &Resource, config: &Value) -> Result<(), StatusErr
     let Some(why) = walk::duplicate(config, &Shape::of(res)) else {
         return Ok(());
     };
+    refuse_intent(res, config, vec![why])
+}
+
+/// Refuses an intent for all problems that it has; one that has none is fine.
+pub(crate) fn refuse_intent(
+    res: &Resource,
+    config: &Value,
+    mut problems: Vec<String>,
+) -> Result<(), StatusError> {
+    problems.sort();
+    let why = match problems.as_slice() {
+        [] => return Ok(()),
+        [one] => one.clone(),
+        many => format!("errors:\n  {}", many.join("\n  ")),
+    };
     let text = |name: &str| config["metadata"][name].as_str().unwrap_or_default();
     let message = format!(
         "failed to create typed patch object ({}/{}; {}/{}, Kind={}): {why}",

@@ -299,15 +299,10 @@ mod tests {
             ("0Mi", "0"),
             ("12345", "12345"),
             ("0.1n", "1n"),
-            ("1e2147483647", "9223372036854775807e0"),
-            ("1e-2147483648", "1n"),
+            ("1e2147483647", "9223372036854775807"),
+            ("1e-2147483648", "1e-9"),
         ] {
-            let written = Quantity::parse(from).unwrap().to_string();
-            assert_eq!(
-                written.trim_end_matches("e0"),
-                to.trim_end_matches("e0"),
-                "{from}"
-            );
+            assert_eq!(Quantity::parse(from).unwrap().to_string(), to, "{from}");
         }
         for text in [
             "", "x", "foo", "1x", "1.2.3", ".", "-", "1 ", "1 Mi", "1ki", "1Zi", "m", "true", "1ei",

@@ -21,6 +21,7 @@ use crate::error::StatusError;
 use crate::registry::Resource;
 use crate::store::request::{FieldValidation, Warnings};
 
+pub(crate) use decode::kind_of;
 pub(crate) use patched::patched;
 pub(crate) use time::{nanos, written as duration};
 

@@ -1,9 +1,12 @@
 //! An applied intent against its schema: server-side apply takes nothing that it cannot own by field.
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::number::shown;
 use super::schema::{Additional, ListType, Schema, Type};
 use super::validate::type_of;
+use crate::apply;
 use crate::error::StatusError;
 use crate::registry::Resource;
 
@@ -22,24 +25,7 @@ pub(crate) fn check(res: &Resource, config: &Value) -> Result<(), StatusError> {
         }
         field(schema, (name, value), "", &mut problems);
     }
-    problems.sort();
-    let text = match problems.as_slice() {
-        [] => return Ok(()),
-        [one] => one.clone(),
-        many => format!("errors:\n  {}", many.join("\n  ")),
-    };
-    let meta = &config["metadata"];
-    let name = meta["name"].as_str().unwrap_or_default();
-    let place = match meta["namespace"].as_str() {
-        Some(namespace) if res.is_namespaced() => format!("{namespace}/{name}"),
-        _ => format!("/{name}"),
-    };
-    let message = format!(
-        "failed to create typed patch object ({place}; {}, Kind={}): {text}",
-        res.api_version(),
-        res.kind
-    );
-    Err(StatusError::new(500, "", message))
+    apply::refuse_intent(res, config, problems)
 }
 
 fn field(schema: &Schema, (name, value): (&str, &Value), at: &str, problems: &mut Vec<String>) {
@@ -103,7 +89,7 @@ fn node(schema: &Schema, value: &Value, at: &str, problems: &mut Vec<String>) {
 }
 
 fn elements(schema: &Schema, list: &[Value], at: &str, problems: &mut Vec<String>) {
-    let mut seen: Vec<String> = Vec::new();
+    let mut seen = BTreeSet::new();
     for (index, value) in list.iter().enumerate() {
         let step = match &schema.list_type {
             ListType::Atomic => format!("[{index}]"),
@@ -131,12 +117,8 @@ fn elements(schema: &Schema, list: &[Value], at: &str, problems: &mut Vec<String
                 format!("[{}]", parts.join(","))
             }
         };
-        if schema.list_type != ListType::Atomic {
-            if seen.contains(&step) {
-                problem(problems, format!("{at}: duplicate entries for key {step}"));
-            } else if seen.len() < 10_000 {
-                seen.push(step.clone());
-            }
+        if schema.list_type != ListType::Atomic && !seen.insert(step.clone()) {
+            problem(problems, format!("{at}: duplicate entries for key {step}"));
         }
         if let Some(items) = &schema.items {
             node(items, value, &format!("{at}{step}"), problems);

@@ -9,6 +9,7 @@ use super::query::Query;
 use crate::db::{DeleteOptions, DryRun, FieldValidation, Force, Propagation, WriteOptions};
 use crate::error::{Cause, StatusError};
 use crate::registry::Resource;
+use crate::schema;
 
 /// A manager's name may not be longer, in bytes.
 const MANAGER_MAX: usize = 128;
@@ -213,7 +214,7 @@ pub(super) fn delete_body(body: &Value) -> Result<DeleteOptions, StatusError> {
 }
 
 fn wrong_type(field: &str, value: &Value, wanted: &str) -> StatusError {
-    let found = super::body::go::kind_of(value);
+    let found = schema::kind_of(value);
     StatusError::bad_request(format!(
         "json: cannot unmarshal {found} into Go struct field DeleteOptions.{field} of type {wanted}"
     ))

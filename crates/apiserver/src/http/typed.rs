@@ -2,11 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::body::{self, go, summary};
+use super::body::{self, summary};
 use super::call::Call;
 use super::options::internal_type;
 use crate::error::{Cause, StatusError};
 use crate::registry::Resource;
+use crate::schema;
 
 /// What Go calls the part of an object that says its type.
 const HEAD: &str = "struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; \
@@ -71,7 +72,7 @@ fn head(value: &Value) -> Result<(), String> {
     let Some(object) = value.as_object() else {
         return refuse(format!(
             "{} into Go value of type {HEAD}",
-            go::kind_of(value)
+            schema::kind_of(value)
         ));
     };
     for name in ["kind", "apiVersion"] {
@@ -79,7 +80,7 @@ fn head(value: &Value) -> Result<(), String> {
             .get(name)
             .filter(|found| !found.is_null() && !found.is_string());
         if let Some(found) = found {
-            let found = go::kind_of(found);
+            let found = schema::kind_of(found);
             return refuse(format!(
                 "{found} into Go struct field .{name} of type string"
             ));
@@ -144,7 +145,7 @@ fn named(res: &Resource, value: &Value, bytes: &[u8]) -> Result<(), StatusError>
 /// The same for what is applied, which must say its type.
 pub(super) fn applied(call: &Call, res: &Resource, value: &Value) -> Result<(), StatusError> {
     if !value.is_object() {
-        let found = go::kind_of(value);
+        let found = schema::kind_of(value);
         return Err(StatusError::bad_request(format!(
             "error decoding patch: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {found} into Go value of type map[string]interface {{}}"
         )));

@@ -2,6 +2,7 @@
 use serde_json::{Map, Value};
 
 use super::{COPIED_BYTES_MAX, OPERATIONS_MAX, PatchProblem};
+use crate::schema::kind_of;
 
 /// The value that the operations make of another, one after the other.
 pub(super) fn patched(mut value: Value, patch: &Value) -> Result<Value, PatchProblem> {
@@ -25,14 +26,7 @@ pub(super) fn patched(mut value: Value, patch: &Value) -> Result<Value, PatchPro
 }
 
 fn malformed(value: &Value, wanted: &str) -> PatchProblem {
-    let found = match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    };
+    let found = kind_of(value);
     PatchProblem::Malformed(format!(
         "error decoding patch: json: cannot unmarshal {found} into {wanted}"
     ))

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::table::{self, Named, Struct, Table, Type};
 use super::type_of;
+use crate::apply;
 use crate::error::StatusError;
 use crate::registry::Resource;
 
@@ -22,25 +23,7 @@ pub(crate) fn check(res: &Resource, config: &Value) -> Result<(), StatusError> {
         problems: Vec::new(),
     };
     walk.fields(of, config, "");
-    let mut problems = walk.problems;
-    problems.sort();
-    let text = match problems.as_slice() {
-        [] => return Ok(()),
-        [one] => one.clone(),
-        many => format!("errors:\n  {}", many.join("\n  ")),
-    };
-    let meta = &config["metadata"];
-    let name = meta["name"].as_str().unwrap_or_default();
-    let place = match meta["namespace"].as_str() {
-        Some(namespace) if res.is_namespaced() => format!("{namespace}/{name}"),
-        _ => format!("/{name}"),
-    };
-    let (version, kind) = (format!("{}/{}", res.group, res.version), &res.kind);
-    Err(StatusError::new(
-        500,
-        "",
-        format!("failed to create typed patch object ({place}; {version}, Kind={kind}): {text}"),
-    ))
+    apply::refuse_intent(res, config, walk.problems)
 }
 
 struct Walk {

@@ -1,21 +1,7 @@
 //! What the real API server says of JSON that is none: the words of Go's decoder, which clients show and tests compare.
 
-use serde_json::Value;
-
 /// Deeper than this nothing is looked at: whoever parses has refused it before.
 const DEPTH_MAX: usize = 500;
-
-/// How Go calls the type of a value.
-pub(in crate::http) fn kind_of(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    }
-}
 
 /// What is wrong with a text that should be one JSON value; nothing if nothing is.
 pub(in crate::http) fn problem(bytes: &[u8]) -> Option<String> {
