@@ -1,3 +1,7 @@
+use proptest::collection::vec;
+use proptest::prelude::ProptestConfig;
+use proptest::prop_assert;
+use proptest::test_runner::TestRunner;
 use serde_json::json;
 
 use super::FILE;
@@ -173,5 +177,87 @@ async fn what_was_acknowledged_survives_kill_minus_nine() {
             assert!(found.contains(name), "{name} was acknowledged and is lost");
         }
         world.db.close().await;
+    }
+}
+
+/// The file after each of some commits, as a crash at that moment would leave it, and what was in the store.
+async fn copies_after_each_commit(dir: &std::path::Path) -> Vec<(Vec<u8>, Vec<String>)> {
+    let world = World::on_disk(dir).await;
+    let mut copies = Vec::new();
+    for number in 0..12 {
+        let name = format!("m{number}");
+        let data = json!({"k": "x".repeat(number * 700)});
+        world
+            .create("configmaps", config_map(&name, data))
+            .await
+            .unwrap();
+        let bytes = std::fs::read(dir.join(FILE)).unwrap();
+        copies.push((bytes, world.names("configmaps")));
+    }
+    world.db.close().await;
+    copies
+}
+
+/// The disk writes the pages of a commit in any order, and power may go at any moment of it.
+#[test]
+fn a_torn_commit_leaves_the_state_before_or_after_it() {
+    const PAGE: usize = 4096;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    let source = tempfile::tempdir().unwrap();
+    let copies = runtime.block_on(copies_after_each_commit(source.path()));
+    let config = ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(24)
+    };
+    let strategy = (0..copies.len() - 1, vec(proptest::bool::ANY, 1024));
+    let held = TestRunner::new(config).run(&strategy, |(at, written)| {
+        let ((before, old), (after, new)) = (&copies[at], &copies[at + 1]);
+        let mut torn = after.clone();
+        let pages = written.iter().cycle().take(after.len() / PAGE);
+        for (page, written) in pages.enumerate() {
+            let range = page * PAGE..(page + 1) * PAGE;
+            if let (false, Some(former)) = (written, before.get(range.clone())) {
+                torn[range].copy_from_slice(former);
+            }
+        }
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(FILE), &torn).unwrap();
+        let found = runtime.block_on(async {
+            let world = World::on_disk(dir.path()).await;
+            let found = world.names("configmaps");
+            world.db.close().await;
+            found
+        });
+        prop_assert!(found == *old || found == *new, "{found:?}");
+        Ok(())
+    });
+    held.unwrap();
+}
+
+#[tokio::test]
+async fn every_shortened_file_is_refused_by_its_name_or_has_everything() {
+    let source = tempfile::tempdir().unwrap();
+    let (whole, names) = copies_after_each_commit(source.path()).await.pop().unwrap();
+    for kept in (1..whole.len())
+        .step_by(4096)
+        .chain([0, 8192, whole.len() - 1])
+    {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(FILE), &whole[..kept]).unwrap();
+        match Db::open(Storage::Dir(dir.path().to_owned()), options()).await {
+            Ok(db) => {
+                let world = World { db };
+                let found = world.names("configmaps");
+                assert!(kept == 0 || found == names, "cut to {kept}: {found:?}");
+                world.db.close().await;
+            }
+            Err(error) => assert!(
+                format!("{error:#}").contains(FILE),
+                "cut to {kept}: {error:#}"
+            ),
+        }
     }
 }
