@@ -1,16 +1,17 @@
 //! The store on disk: every state is written once, and kept while it is current or in the history.
 //!
-//! Four tables in one redb file: the states by version, which version each object is at, the
-//! events of the retained history, and the two versions between which the history lies. A commit
-//! is one transaction with one fsync; after a crash the file is at the last commit.
+//! One table in one redb file: the changes by version, each with its state. What exists and what
+//! the history holds follows from it, so that a commit touches few pages. A commit is one
+//! transaction with one fsync; after a crash the file is at the last commit.
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
+use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition};
 
 use crate::object::Object;
 use crate::registry::StorageKey;
@@ -23,14 +24,15 @@ pub(crate) const FILE: &str = "store.redb";
 const CACHE_BYTES: usize = 4 * 1024 * 1024;
 /// After what time a file that could not be written is tried again.
 const REOPEN_AFTER: Duration = Duration::from_secs(1);
-/// The layout of the tables; another one is refused.
-const LAYOUT: u64 = 1;
+/// Events that leave the history together, so that most commits only append.
+const DROPPED_TOGETHER: u64 = 64;
+/// The layout of the file; another one is refused.
+const LAYOUT: u64 = 2;
 
-const STATES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("states");
-const LIVE: TableDefinition<'_, &[u8], u64> = TableDefinition::new("live");
-/// Version to (version of the state before or 0, whether it was removed, collection).
-const EVENTS: TableDefinition<'_, u64, (u64, bool, &str)> = TableDefinition::new("events");
 const FACTS: TableDefinition<'_, &str, u64> = TableDefinition::new("facts");
+/// Version to version of the state before (or 0), whether the object was removed, collection, state.
+const CHANGES: TableDefinition<'_, u64, Row> = TableDefinition::new("changes");
+type Row = (u64, bool, &'static str, &'static [u8]);
 
 /// The file of a store.
 #[derive(Debug)]
@@ -39,7 +41,8 @@ pub(crate) struct Log {
     database: Option<Database>,
     path: PathBuf,
     events_max: u64,
-    events: u64,
+    /// The version of the oldest event in the file.
+    oldest: u64,
     /// The version of the newest commit.
     version: u64,
     /// When the file was last found to be of no use.
@@ -66,11 +69,12 @@ impl Log {
         let database = open_file(&path)?;
         let damaged = || format!("the store {} cannot be read", path.display());
         prepare(&database).with_context(damaged)?;
-        let loaded = load(&database).with_context(damaged)?;
+        let events_max = events_max.max(1) as u64;
+        let (loaded, oldest) = load(&database, events_max).with_context(damaged)?;
         let log = Self {
             database: Some(database),
-            events_max: events_max.max(1) as u64,
-            events: loaded.events.len() as u64,
+            events_max,
+            oldest,
             version: loaded.snapshot.version,
             failed: None,
             path,
@@ -100,12 +104,21 @@ impl Log {
         }
         let database = self.database.as_ref().context("the file is closed")?;
         let transaction = database.begin_write()?;
-        let events = write(&transaction, changes, self.events, self.events_max)?;
-        transaction.commit()?;
-        self.events = events;
-        if let Some(newest) = changes.last() {
-            self.version = newest.new.resource_version();
+        let version = changes
+            .last()
+            .map_or(self.version, |newest| newest.new.resource_version());
+        let mut oldest = self.oldest;
+        {
+            let mut table = transaction.open_table(CHANGES)?;
+            append(&mut table, changes)?;
+            if version.saturating_sub(oldest) >= self.events_max + DROPPED_TOGETHER {
+                let kept = version + 1 - self.events_max;
+                drop_events(&mut table, oldest..kept)?;
+                oldest = kept;
+            }
         }
+        transaction.commit()?;
+        (self.oldest, self.version) = (oldest, version);
         Ok(())
     }
 
@@ -113,7 +126,7 @@ impl Log {
     fn reopen(&mut self) -> anyhow::Result<()> {
         let database = open_file(&self.path)?;
         let transaction = database.begin_read()?;
-        let found = fact(&transaction.open_table(FACTS)?, "version")?;
+        let found = newest(&transaction.open_table(CHANGES)?)?;
         anyhow::ensure!(
             found == self.version,
             "a write that failed is in the file all the same: it must be read anew, by a restart"
@@ -132,17 +145,15 @@ fn open_file(path: &Path) -> anyhow::Result<Database> {
         .map_err(|error| explain(path, error))
 }
 
-fn fact(facts: &impl ReadableTable<&'static str, u64>, name: &str) -> anyhow::Result<u64> {
-    Ok(facts.get(name)?.map_or(0, |found| found.value()))
+/// The version of the newest change; 0 if there is none. The newest is always in the history, and never dropped.
+fn newest(changes: &impl ReadableTable<u64, Row>) -> anyhow::Result<u64> {
+    Ok(changes.last()?.map_or(0, |(version, _)| version.value()))
 }
 
 /// Creates the tables, and refuses a file of another layout.
 fn prepare(database: &Database) -> anyhow::Result<()> {
     let transaction = database.begin_write()?;
     {
-        transaction.open_table(STATES)?;
-        transaction.open_table(LIVE)?;
-        transaction.open_table(EVENTS)?;
         let mut facts = transaction.open_table(FACTS)?;
         let layout = facts.get("layout")?.map(|found| found.value());
         match layout {
@@ -152,142 +163,108 @@ fn prepare(database: &Database) -> anyhow::Result<()> {
             Some(LAYOUT) => {}
             Some(other) => anyhow::bail!("its layout is {other}, and {LAYOUT} is wanted"),
         }
+        transaction.open_table(CHANGES)?;
     }
     transaction.commit()?;
     Ok(())
 }
 
-fn load(database: &Database) -> anyhow::Result<Loaded> {
-    let transaction = database.begin_read()?;
-    let states = transaction.open_table(STATES)?;
-    let facts = transaction.open_table(FACTS)?;
-    // Current states, events and the states before them share their objects.
-    let mut decoded: BTreeMap<u64, Arc<Object>> = BTreeMap::new();
-    let mut state = |version: u64| -> anyhow::Result<Arc<Object>> {
-        if let Some(object) = decoded.get(&version) {
-            return Ok(Arc::clone(object));
-        }
-        let found = states.get(version)?;
-        let found = found.with_context(|| format!("the state at version {version} is missing"))?;
-        let object = Object::decode(Bytes::copy_from_slice(found.value()))
+/// What the file says of a change.
+struct Found {
+    before: u64,
+    removed: Removed,
+    collection: StorageKey,
+    state: Arc<Object>,
+}
+
+/// What is in the file, with at most so many events, and the version of the oldest event in it.
+fn load(database: &Database, events_max: u64) -> anyhow::Result<(Loaded, u64)> {
+    let table = database.begin_read()?.open_table(CHANGES)?;
+    let mut all: BTreeMap<u64, Found> = BTreeMap::new();
+    let mut snapshot = Snapshot::default();
+    for entry in table.iter()? {
+        let (version, row) = entry?;
+        let version = version.value();
+        let found = decode(row.value())
             .with_context(|| format!("the state at version {version} is no object"))?;
-        let object = Arc::new(object);
-        decoded.insert(version, Arc::clone(&object));
-        Ok(object)
+        let (namespace, name) = found.state.key();
+        match found.removed {
+            Removed::No => snapshot.put(&found.collection, Arc::clone(&found.state)),
+            Removed::Yes => snapshot.remove(&found.collection, namespace, name),
+        }
+        snapshot.version = version;
+        all.insert(version, found);
+    }
+    let oldest = oldest(&all, snapshot.version);
+    let floor = (oldest - 1).max(snapshot.version.saturating_sub(events_max));
+    let state = |version: u64| all.get(&version).map(|found| Arc::clone(&found.state));
+    let events = all.range(floor + 1..).map(|(_, found)| Change {
+        collection: found.collection.clone(),
+        old: state(found.before),
+        new: Arc::clone(&found.state),
+        removed: found.removed,
+    });
+    let loaded = Loaded {
+        events: events.collect(),
+        floor,
+        snapshot,
     };
-    let mut loaded = Loaded {
-        floor: fact(&facts, "floor")?,
-        ..Loaded::default()
-    };
-    loaded.snapshot.version = fact(&facts, "version")?;
-    for entry in transaction.open_table(LIVE)?.iter()? {
-        let (key, version) = entry?;
-        let collection = collection_of(key.value())?;
-        loaded.snapshot.put(&collection, state(version.value())?);
-    }
-    for entry in transaction.open_table(EVENTS)?.iter()? {
-        let (version, event) = entry?;
-        let (before, removed, collection) = event.value();
-        let new = state(version.value())?;
-        let old = if before == 0 {
-            None
-        } else {
-            Some(state(before)?)
-        };
-        let removed = if removed { Removed::Yes } else { Removed::No };
-        let collection = parse_collection(collection)?;
-        loaded.events.push(Change {
-            collection,
-            old,
-            new,
-            removed,
-        });
-    }
-    Ok(loaded)
+    Ok((loaded, oldest))
 }
 
-/// Adds changes and drops what falls out of the history; answers how many events there are.
-fn write(
-    transaction: &WriteTransaction,
-    changes: &[Change],
-    mut count: u64,
-    max: u64,
-) -> anyhow::Result<u64> {
-    let mut states = transaction.open_table(STATES)?;
-    let mut live = transaction.open_table(LIVE)?;
-    let mut events = transaction.open_table(EVENTS)?;
-    let mut facts = transaction.open_table(FACTS)?;
-    for change in changes {
-        let version = change.new.resource_version();
-        let before = change.old.as_ref().map_or(0, |old| old.resource_version());
-        states.insert(version, change.new.bytes().as_ref())?;
-        let key = key_of(change);
-        match change.removed {
-            Removed::No => live.insert(key.as_slice(), version)?,
-            Removed::Yes => live.remove(key.as_slice())?,
-        };
-        let removed = change.removed == Removed::Yes;
-        events.insert(
-            version,
-            (
-                before,
-                removed,
-                collection_text(&change.collection).as_str(),
-            ),
-        )?;
-        facts.insert("version", version)?;
-        count += 1;
+/// The version from which on every change is there, with the state that it replaced.
+fn oldest(all: &BTreeMap<u64, Found>, newest: u64) -> u64 {
+    let whole = |found: &Found| found.before == 0 || all.contains_key(&found.before);
+    let mut oldest = newest + 1;
+    while all.get(&(oldest - 1)).is_some_and(whole) {
+        oldest -= 1;
     }
-    while count > max {
-        let Some(floor) = drop_oldest(&mut events, &mut states)? else {
-            break;
-        };
-        facts.insert("floor", floor)?;
-        count -= 1;
-    }
-    Ok(count)
+    oldest
 }
 
-/// Drops the oldest event, and the states that only it needed.
-fn drop_oldest(
-    events: &mut Table<'_, u64, (u64, bool, &'static str)>,
-    states: &mut Table<'_, u64, &'static [u8]>,
-) -> anyhow::Result<Option<u64>> {
-    let Some((version, event)) = events.pop_first()? else {
-        return Ok(None);
-    };
-    let version = version.value();
-    let (before, removed, _) = event.value();
-    if before != 0 {
-        states.remove(before)?;
-    }
-    if removed {
-        states.remove(version)?;
-    }
-    Ok(Some(version))
-}
-
-fn collection_text(collection: &StorageKey) -> String {
-    format!("{}/{}", collection.group, collection.plural)
-}
-
-fn parse_collection(text: &str) -> anyhow::Result<StorageKey> {
-    let (group, plural) = text
+fn decode((before, removed, collection, state): (u64, bool, &str, &[u8])) -> anyhow::Result<Found> {
+    let (group, plural) = collection
         .split_once('/')
-        .with_context(|| format!("{text:?} names no collection"))?;
-    Ok(StorageKey::new(group, plural))
+        .with_context(|| format!("{collection:?} names no collection"))?;
+    Ok(Found {
+        before,
+        removed: if removed { Removed::Yes } else { Removed::No },
+        collection: StorageKey::new(group, plural),
+        state: Arc::new(Object::decode(Bytes::copy_from_slice(state))?),
+    })
 }
 
-/// `group/plural`, namespace and name, with zero bytes between them.
-fn key_of(change: &Change) -> Vec<u8> {
-    let (namespace, name) = change.new.key();
-    let collection = collection_text(&change.collection);
-    [collection.as_bytes(), namespace.as_bytes(), name.as_bytes()].join(&0)
+fn append(table: &mut Table<'_, u64, Row>, changes: &[Change]) -> anyhow::Result<()> {
+    for change in changes {
+        let before = change.old.as_ref().map_or(0, |old| old.resource_version());
+        let collection = format!("{}/{}", change.collection.group, change.collection.plural);
+        let row = (
+            before,
+            change.removed == Removed::Yes,
+            collection.as_str(),
+            change.new.bytes().as_ref(),
+        );
+        table.insert(change.new.resource_version(), row)?;
+    }
+    Ok(())
 }
 
-fn collection_of(key: &[u8]) -> anyhow::Result<StorageKey> {
-    let first = key.split(|byte| *byte == 0).next().unwrap_or_default();
-    parse_collection(std::str::from_utf8(first).context("a key is no text")?)
+/// Drops events from the history: the states before them, and last states of what was removed.
+fn drop_events(table: &mut Table<'_, u64, Row>, versions: Range<u64>) -> anyhow::Result<()> {
+    for version in versions {
+        let row = table
+            .get(version)?
+            .map(|row| (row.value().0, row.value().1));
+        let (before, removed) =
+            row.with_context(|| format!("the change to version {version} is missing"))?;
+        if before != 0 {
+            table.remove(before)?;
+        }
+        if removed {
+            table.remove(version)?;
+        }
+    }
+    Ok(())
 }
 
 /// Says of a file that cannot be opened what is the matter with it.

@@ -4,6 +4,8 @@ use proptest::prop_assert;
 use proptest::test_runner::TestRunner;
 use serde_json::json;
 
+use redb::ReadableDatabase as _;
+
 use super::FILE;
 use crate::db::{Controllers, Db, From, Patch, Storage};
 use crate::testing::{World, config_map, drain, options};
@@ -81,6 +83,51 @@ async fn the_history_on_disk_is_bounded_and_states_do_not_pile_up() {
         .unwrap();
     assert_eq!(drain(&mut watch), ["MODIFIED a", "MODIFIED a", "DELETED a"]);
     assert!(world.names("configmaps").is_empty());
+}
+
+#[tokio::test]
+async fn states_do_not_pile_up_across_restarts() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut short = options();
+    short.history_events = 8;
+    let mut live = 0;
+    for round in 0..6 {
+        let storage = Storage::Dir(dir.path().to_owned());
+        let world = World {
+            db: Db::open(storage, short.clone()).await.unwrap(),
+        };
+        let made = config_map(&format!("m{round}"), json!({}));
+        world.create("configmaps", made).await.unwrap();
+        for number in 0..60 {
+            let patch = Patch::Merge(json!({"data": {"k": number.to_string()}}));
+            let name = format!("m{round}");
+            world.patch("configmaps", &name, patch).await.unwrap();
+        }
+        let snapshot = world.db.snapshot();
+        live = snapshot.collections().map(|(_, shelf)| shelf.len()).sum();
+        world.db.close().await;
+    }
+    let database = redb::Database::open(dir.path().join(FILE)).unwrap();
+    let table = database.begin_read().unwrap().open_table(super::CHANGES);
+    let rows = redb::ReadableTableMetadata::len(&table.unwrap()).unwrap();
+    // Each event has its state and the one before.
+    let history = 2 * (8 + super::DROPPED_TOGETHER);
+    assert!(rows <= live as u64 + history, "{rows} rows, {live} objects");
+}
+
+#[tokio::test]
+async fn a_file_of_another_layout_is_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let database = redb::Database::create(dir.path().join(FILE)).unwrap();
+    let transaction = database.begin_write().unwrap();
+    let mut facts = transaction.open_table(super::FACTS).unwrap();
+    facts.insert("layout", super::LAYOUT - 1).unwrap();
+    drop(facts);
+    transaction.commit().unwrap();
+    drop(database);
+    let storage = Storage::Dir(dir.path().to_owned());
+    let error = format!("{:#}", Db::open(storage, options()).await.unwrap_err());
+    assert!(error.contains(FILE) && error.contains("layout"), "{error}");
 }
 
 #[tokio::test]
