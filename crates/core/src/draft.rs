@@ -66,7 +66,9 @@ impl<'w> Draft<'w> {
             .iter()
             .filter_map(|(key, service)| match service {
                 LocalService::Ours { managed, .. } if is_held(&roster, key, managed) => Some(key),
-                LocalService::Ours { .. } | LocalService::Foreign(_) => None,
+                LocalService::Ours { .. }
+                | LocalService::Left { .. }
+                | LocalService::Foreign(_) => None,
             });
         let held = held.collect();
         let statuses = roster
@@ -87,8 +89,8 @@ impl<'w> Draft<'w> {
         }
     }
 
-    /// What keeps `key` from being ours to write, if anything does.
-    pub(crate) fn obstacle(&self, key: &ServiceKey) -> Option<Obstacle> {
+    /// What keeps `key` from being ours to write, if anything does. `cluster`: which one it is to stand for, if one.
+    pub(crate) fn obstacle(&self, key: &ServiceKey, cluster: Option<&str>) -> Option<Obstacle> {
         let local = &self.world.local;
         if !local.namespaces.contains(&key.namespace) {
             return Some(Obstacle::new(
@@ -104,7 +106,14 @@ impl<'w> Draft<'w> {
             let message = format!("Service {key} is kept for another Link");
             return Some(Obstacle::new(Reason::NameConflict, message));
         }
-        if let Some(LocalService::Foreign(_)) = local.services.get(key) {
+        let anothers = match local.services.get(key) {
+            Some(LocalService::Foreign(_)) => true,
+            Some(LocalService::Left { managed, .. }) => {
+                managed.labels.get(CLUSTER_NAME).map(String::as_str) != cluster
+            }
+            Some(LocalService::Ours { .. }) | None => false,
+        };
+        if anothers {
             let message = format!("Service {key} exists and is not ours");
             return Some(Obstacle::new(Reason::NameConflict, message));
         }

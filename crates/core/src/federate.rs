@@ -11,6 +11,7 @@ use crate::draft::{Draft, List, Obstacle, Wanted, derived, mirrored, unusable};
 use crate::keys::{
     FEDERATED, FEDERATED_KNOWN, LOCAL_DISCOVERY, MIRRORED_SERVICE, REMOTE_DISCOVERY,
 };
+use crate::left;
 use crate::link::{Link, LinkKey};
 use crate::mirror::{is_derived, put, unknown_mode};
 use crate::name::ServiceName;
@@ -24,7 +25,7 @@ use crate::status::{Condition, ConditionType, Reason, Truth};
 use crate::world::{ClusterUid, LocalService};
 
 /// What follows the name of the members.
-const SUFFIX: &str = "federated";
+const SUFFIX: &str = left::FEDERATED_SUFFIX;
 
 /// One who wants to be, or is, a member.
 #[derive(Clone, Copy)]
@@ -35,6 +36,8 @@ enum Member<'w> {
     Remote(usize, &'w Link, &'w Service),
     /// A membership of a cluster that cannot be asked, so it stays.
     Held(usize, &'w str),
+    /// A membership that a Linkerd left, of a cluster to which no Link leads, so it stays, too.
+    Left(&'w str),
 }
 
 impl Member<'_> {
@@ -43,6 +46,7 @@ impl Member<'_> {
         match self {
             Member::Local(_) => (0, 0),
             Member::Remote(rank, ..) | Member::Held(rank, _) => (1, *rank),
+            Member::Left(_) => (2, 0),
         }
     }
 }
@@ -99,36 +103,54 @@ fn gather_remote<'w>(draft: &mut Draft<'w>, groups: &mut Groups<'w>) {
 /// Memberships of clusters that cannot be asked are known only from what is written here.
 fn gather_held<'w>(draft: &Draft<'w>, groups: &mut Groups<'w>) {
     for (key, local) in &draft.world.local.services {
-        let LocalService::Ours { managed, .. } = local else {
+        let (managed, left) = match local {
+            LocalService::Ours { managed, .. } => {
+                (managed, draft.world.local.taken_over.contains(key))
+            }
+            LocalService::Left { managed, .. } => (managed, true),
+            LocalService::Foreign(_) => continue,
+        };
+        let list = managed.annotations.get(REMOTE_DISCOVERY);
+        let name = left::base_of(key).and_then(|n| ServiceName::parse(n).ok());
+        let Some((list, name)) = list.zip(name) else {
             continue;
         };
-        let Some(list) = managed.annotations.get(REMOTE_DISCOVERY) else {
-            continue;
-        };
-        let name = key
-            .name
-            .as_str()
-            .strip_suffix(SUFFIX)
-            .and_then(|n| n.strip_suffix('-'));
-        let Some(name) = name.and_then(|n| ServiceName::parse(n).ok()) else {
-            continue;
-        };
-        let members = list.split(',').filter_map(|member| member.split_once('@'));
-        let held = members
-            .filter(|(member, cluster)| *member == name.as_str() && draft.roster.holds(cluster));
-        let held: Vec<_> = held
-            .map(|(_, cluster)| {
-                Member::Held(draft.roster.rank(cluster).unwrap_or(usize::MAX), cluster)
-            })
+        let of_it = left::members(list).filter(|(member, _)| *member == name.as_str());
+        let kept: Vec<_> = of_it
+            .filter_map(|(_, cluster)| kept(draft, key, cluster, left))
             .collect();
-        if !held.is_empty() {
-            let base = ServiceKey {
-                namespace: key.namespace.clone(),
-                name,
-            };
-            groups.entry(base).or_default().extend(held);
+        let base = ServiceKey {
+            namespace: key.namespace.clone(),
+            name,
+        };
+        // What a Linkerd left is touched only where something is to be changed about it.
+        let touched = match local {
+            LocalService::Left { .. } => {
+                let told = |(_, cluster)| draft.roster.speaks_for(cluster);
+                groups.contains_key(&base) || left::members(list).any(told)
+            }
+            LocalService::Ours { .. } | LocalService::Foreign(_) => true,
+        };
+        if touched && !kept.is_empty() {
+            groups.entry(base).or_default().extend(kept);
         }
     }
+}
+
+fn kept<'w>(
+    draft: &Draft<'w>,
+    of: &ServiceKey,
+    cluster: &'w str,
+    left: bool,
+) -> Option<Member<'w>> {
+    let rank = draft.roster.rank(cluster);
+    if draft.roster.holds(cluster) {
+        return Some(Member::Held(rank.unwrap_or(usize::MAX), cluster));
+    }
+    let gone = (of.clone(), cluster.to_owned());
+    let is_left =
+        left && rank.is_none() && !cluster.is_empty() && !draft.world.unlinked.contains(&gone);
+    is_left.then_some(Member::Left(cluster))
 }
 
 enum Wish {
@@ -161,7 +183,7 @@ fn want_one<'w>(draft: &mut Draft<'w>, base: &ServiceKey, candidates: Vec<Member
     let Some(&first) = members.first() else {
         return;
     };
-    let claim = derived(base, SUFFIX).and_then(|key| match draft.obstacle(&key) {
+    let claim = derived(base, SUFFIX).and_then(|key| match draft.obstacle(&key, None) {
         Some(obstacle) => Err(obstacle),
         None => Ok(key),
     });
@@ -214,6 +236,7 @@ fn admit<'w>(
             }
             return Ok(());
         }
+        Member::Left(_) => return Ok(()),
     };
     let Some(uid) = uid else { return Ok(()) };
     let message = match seen.entry(uid) {
@@ -255,8 +278,10 @@ fn build<'w>(
             copied(service, &link.excluded_labels, &link.excluded_annotations)
         }
         // Whoever decides cannot be asked: what it decided holds.
-        Member::Held(..) => match draft.world.local.services.get(local) {
-            Some(LocalService::Ours { managed, .. }) => managed.clone(),
+        Member::Held(..) | Member::Left(_) => match draft.world.local.services.get(local) {
+            Some(LocalService::Ours { managed, .. } | LocalService::Left { managed, .. }) => {
+                managed.clone()
+            }
             Some(LocalService::Foreign(_)) | None => ManagedService::default(),
         },
     };
@@ -278,6 +303,7 @@ fn discovery(annotations: &mut Labels, base: &ServiceKey, members: &[Member<'_>]
     // What a held member decided says who was in then. It is listed below itself, so that the remote
     // list is always written anew.
     annotations.remove(LOCAL_DISCOVERY);
+    annotations.remove(REMOTE_DISCOVERY);
     let mut remote = BTreeSet::new();
     for member in members {
         match member {
@@ -285,7 +311,7 @@ fn discovery(annotations: &mut Labels, base: &ServiceKey, members: &[Member<'_>]
             Member::Remote(_, link, _) => {
                 remote.insert(format!("{}@{}", base.name, link.target));
             }
-            Member::Held(_, cluster) => {
+            Member::Held(_, cluster) | Member::Left(cluster) => {
                 remote.insert(format!("{}@{cluster}", base.name));
             }
         }
@@ -305,7 +331,7 @@ fn report(
 ) {
     let (rank, message) = match member {
         // No Link speaks for the local member.
-        Member::Local(_) => return,
+        Member::Local(_) | Member::Left(_) => return,
         Member::Remote(rank, ..) => (rank, ""),
         Member::Held(rank, _) => (rank, "kept as it was"),
     };
@@ -379,6 +405,6 @@ fn refuse(draft: &mut Draft<'_>, base: &ServiceKey, member: Member<'_>, obstacle
                 message,
             });
         }
-        Member::Held(..) => {}
+        Member::Held(..) | Member::Left(_) => {}
     }
 }

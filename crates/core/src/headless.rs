@@ -63,7 +63,9 @@ fn claim(draft: &Draft<'_>, mirror: &Found<'_>, host: &Host) -> Result<ServiceKe
         &ServiceKey { namespace, name },
         mirror.from.link.target.as_str(),
     )?;
-    match draft.obstacle(&key).or_else(|| draft.slice_obstacle(&key)) {
+    let cluster = Some(mirror.from.link.target.as_str());
+    let slices = || draft.slice_obstacle(&key);
+    match draft.obstacle(&key, cluster).or_else(slices) {
         Some(obstacle) => Err(obstacle),
         None => Ok(key),
     }
@@ -77,7 +79,9 @@ fn listed(
     key: &ServiceKey,
 ) -> Vec<SliceEndpoint> {
     let addresses = match draft.world.local.services.get(key) {
-        Some(LocalService::Ours { addresses, .. }) => addresses.as_slice(),
+        Some(LocalService::Ours { addresses, .. } | LocalService::Left { addresses, .. }) => {
+            addresses.as_slice()
+        }
         Some(LocalService::Foreign(_)) | None => &[],
     };
     let readiness = through(mirror.from.gateway, host.readiness);
@@ -104,7 +108,7 @@ fn build(draft: &Draft<'_>, mirror: &Found<'_>, host: &Host, key: &ServiceKey) -
     let name = format!("{}.{}", host.name, fq_name(remote, from.link));
     // The version at which it was first seen: what else changes in that slice is no matter of this host.
     let version = match draft.world.local.services.get(key) {
-        Some(LocalService::Ours { managed, .. }) => {
+        Some(LocalService::Ours { managed, .. } | LocalService::Left { managed, .. }) => {
             managed.annotations.get(REMOTE_RESOURCE_VERSION)
         }
         Some(LocalService::Foreign(_)) | None => None,

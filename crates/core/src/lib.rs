@@ -19,6 +19,7 @@ mod draft;
 mod federate;
 mod headless;
 pub mod keys;
+pub mod left;
 pub mod limits;
 pub mod link;
 pub mod liveness;

@@ -157,7 +157,8 @@ fn claim(
         Mode::Gateway => draft.slice_obstacle(&local),
         Mode::Flat => None,
     };
-    match draft.obstacle(&local).or_else(slices) {
+    let cluster = Some(from.link.target.as_str());
+    match draft.obstacle(&local, cluster).or_else(slices) {
         Some(obstacle) => Err(obstacle),
         None => Ok(local),
     }

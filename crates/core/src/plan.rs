@@ -1,5 +1,5 @@
 //! What is to be done, and what cannot be: wanted minus present, restricted to what is ours.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::conditions::{self, UseOfGateway};
@@ -19,6 +19,8 @@ pub enum Precondition {
     Absent,
     /// It is this one, which is ours: written with force, so that our fields are ours again.
     Uid(Uid),
+    /// It is this one, which a Linkerd left: made ours as a whole, then written as before.
+    Left(Uid),
 }
 
 /// One write to the local cluster. Nothing is ever written to another one.
@@ -42,12 +44,19 @@ pub enum Action {
         /// All that we want of it.
         slice: ManagedSlice,
     },
-    /// Deletion of a Service of ours.
+    /// Deletion of a Service of ours, or of one that a Linkerd left.
     DeleteService {
         /// Which.
         key: ServiceKey,
         /// It must be this one.
         uid: Uid,
+    },
+    /// Deletion of the Endpoints that a Linkerd left beside a Service of ours, and of what Kubernetes made of them.
+    DeleteOldEndpoints {
+        /// The Service; its Endpoints have its name.
+        key: ServiceKey,
+        /// The names of the slices.
+        slices: BTreeSet<String>,
     },
     /// Deletion of an EndpointSlice of ours.
     DeleteSlice {
@@ -63,7 +72,9 @@ impl Action {
     #[must_use]
     pub const fn service(&self) -> &ServiceKey {
         match self {
-            Self::ApplyService { key, .. } | Self::DeleteService { key, .. } => key,
+            Self::ApplyService { key, .. }
+            | Self::DeleteService { key, .. }
+            | Self::DeleteOldEndpoints { key, .. } => key,
             Self::ApplySlice { key, .. } | Self::DeleteSlice { key, .. } => &key.service,
         }
     }
@@ -184,3 +195,7 @@ fn report_failures(
 mod tests;
 #[cfg(test)]
 mod text;
+#[cfg(test)]
+pub(crate) mod tests_only {
+    pub(crate) use super::text::{pairs as labels_of, service_key};
+}

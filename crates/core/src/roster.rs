@@ -96,6 +96,12 @@ impl<'w> Roster<'w> {
         self.nameless || self.held.iter().any(is_of)
     }
 
+    /// Whether a Link tells what there is of the cluster of that name.
+    pub(crate) fn speaks_for(&self, cluster: &str) -> bool {
+        let entry = self.rank(cluster).map(|rank| &self.entries[rank]);
+        entry.is_some_and(|entry| matches!(entry.standing, Standing::Active(..)))
+    }
+
     /// The place of the Link that has this target.
     pub(crate) fn rank(&self, cluster: &str) -> Option<usize> {
         self.by_target.get(cluster).copied()

@@ -8,6 +8,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::left;
 use crate::link::{Fault, LinkKey, LinkSpec};
 use crate::name::{Hostname, Namespace};
 use crate::selector::{Exclusions, Selector};
@@ -65,6 +66,16 @@ pub enum LocalService {
         /// The part of it that is ours.
         managed: ManagedService,
     },
+    /// A Linkerd made it and left it behind (see [`is_left`](crate::left::is_left)): to be taken over through the
+    /// Link that it came from, and nobody else's.
+    Left {
+        /// Its uid, the precondition of every change.
+        uid: Uid,
+        /// The addresses that the cluster gave it; none if it is headless.
+        addresses: Vec<IpAddr>,
+        /// All of it.
+        managed: ManagedService,
+    },
     /// Anything else, whatever its labels say.
     Foreign(Service),
 }
@@ -94,6 +105,10 @@ pub struct Local {
     pub services: BTreeMap<ServiceKey, LocalService>,
     /// Its slices under names that we give (see [`SliceKey::parse`]); others are of no interest.
     pub slices: BTreeMap<SliceKey, LocalSlice>,
+    /// Services of ours that a Linkerd made: of their members, those to which no Link ever led are kept.
+    pub taken_over: BTreeSet<ServiceKey>,
+    /// By Service, slices that Kubernetes made of Endpoints that a Linkerd left.
+    pub old_slices: BTreeMap<ServiceKey, BTreeSet<String>>,
 }
 
 /// A Service of another cluster that may be exported.
@@ -238,6 +253,25 @@ pub struct World {
     pub local: Local,
     /// Every Link of this cluster.
     pub links: BTreeMap<LinkKey, LinkView>,
+    /// What a Linkerd left of clusters whose Link went while it was there (see [`World::unlink`]): it goes, too.
+    pub unlinked: BTreeSet<(ServiceKey, String)>,
     /// What went wrong when the last plan was carried out, by the local Service that it was about.
     pub failures: BTreeMap<ServiceKey, String>,
+}
+
+impl World {
+    /// A Link to this target is gone, and with it all that came from there.
+    pub fn unlink(&mut self, target: &str) {
+        let local = &self.local;
+        let left = local.services.iter().filter(|(key, service)| {
+            let (managed, left) = match service {
+                LocalService::Left { managed, .. } => (managed, true),
+                LocalService::Ours { managed, .. } => (managed, local.taken_over.contains(key)),
+                LocalService::Foreign(_) => return false,
+            };
+            left && left::names(managed, target)
+        });
+        let left = left.map(|(key, _)| (key.clone(), target.to_owned()));
+        self.unlinked.extend(left);
+    }
 }

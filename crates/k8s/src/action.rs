@@ -16,6 +16,8 @@ use tombolo_core::service::{
 use crate::names::FIELD_MANAGER;
 use crate::ownership;
 
+mod takeover;
+
 /// A write that failed, in the words of Linkerd's status messages.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
@@ -71,7 +73,14 @@ pub async fn carry_out(client: &Client, action: &Action) -> Result<(), WriteErro
             key, precondition, ..
         } => {
             let api: Api<Service> = Api::namespaced(client.clone(), namespace);
-            apply(&api, key.name.as_str(), precondition, action).await
+            let taken = match precondition {
+                Precondition::Left(uid) => takeover::take_over(&api, key, uid).await,
+                Precondition::Absent | Precondition::Uid(_) => Ok(()),
+            };
+            match taken {
+                Ok(()) => apply(&api, key.name.as_str(), precondition, action).await,
+                Err(error) => Err(error),
+            }
         }
         Action::ApplySlice {
             key, precondition, ..
@@ -82,6 +91,11 @@ pub async fn carry_out(client: &Client, action: &Action) -> Result<(), WriteErro
         Action::DeleteService { key, uid } => {
             let api: Api<Service> = Api::namespaced(client.clone(), namespace);
             delete(&api, key.name.as_str(), &uid.0).await
+        }
+        Action::DeleteOldEndpoints { key, slices } => {
+            takeover::delete_old_endpoints(client, key, slices)
+                .await
+                .map(|()| Written::AsPlanned)
         }
         Action::DeleteSlice { key, uid } => {
             let api: Api<EndpointSlice> = Api::namespaced(client.clone(), namespace);
@@ -122,7 +136,7 @@ where
     let body = body(action).unwrap_or(Value::Null);
     let force = match precondition {
         Precondition::Absent => params.clone(),
-        Precondition::Uid(_) => params.clone().force(),
+        Precondition::Uid(_) | Precondition::Left(_) => params.clone().force(),
     };
     let written = api.patch(name, &force, &Patch::Apply(&body)).await?;
     let only_ours = written
@@ -168,7 +182,7 @@ where
 fn describe(action: &Action) -> (&'static str, String) {
     let verb = |precondition: &Precondition| match precondition {
         Precondition::Absent => "create",
-        Precondition::Uid(_) => "update",
+        Precondition::Uid(_) | Precondition::Left(_) => "update",
     };
     match action {
         Action::ApplyService {
@@ -190,6 +204,7 @@ fn describe(action: &Action) -> (&'static str, String) {
             key, precondition, ..
         } => (verb(precondition), format!("mirror endpoints {key}")),
         Action::DeleteService { key, .. } => ("delete", format!("service {key}")),
+        Action::DeleteOldEndpoints { key, .. } => ("delete", format!("endpoints {key}")),
         Action::DeleteSlice { key, .. } => ("delete", format!("mirror endpoints {key}")),
     }
 }
@@ -211,12 +226,14 @@ pub fn body(action: &Action) -> Option<Value> {
             precondition,
             slice,
         } => Some(with_uid(slice_body(key, slice), precondition)),
-        Action::DeleteService { .. } | Action::DeleteSlice { .. } => None,
+        Action::DeleteService { .. }
+        | Action::DeleteSlice { .. }
+        | Action::DeleteOldEndpoints { .. } => None,
     }
 }
 
 fn with_uid(mut body: Value, precondition: &Precondition) -> Value {
-    if let Precondition::Uid(uid) = precondition {
+    if let Precondition::Uid(uid) | Precondition::Left(uid) = precondition {
         body["metadata"]["uid"] = json!(uid.0.as_ref());
     }
     body

@@ -3,6 +3,8 @@
 
 /// Our field manager, in every write that planners decide.
 pub const FIELD_MANAGER: &str = "tombolo";
+/// Whom `managedFields` names beside us where a Linkerd made an object that we took over.
+pub const TAKEN_OVER_MANAGER: &str = "tombolo-taken-over";
 /// The group of Links.
 pub const LINK_GROUP: &str = "multicluster.linkerd.io";
 /// The version of Links that we read and write.

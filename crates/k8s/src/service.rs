@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
 use tombolo_core::keys::{EXPORTED, FEDERATED, MIRRORED_SERVICE};
+use tombolo_core::left;
 use tombolo_core::link::Link;
 use tombolo_core::name::{Namespace, ServiceName};
 use tombolo_core::service::{
@@ -13,6 +14,7 @@ use tombolo_core::service::{
 };
 use tombolo_core::world::{LocalService, Uid};
 
+use crate::names;
 use crate::ownership::{self, Owned};
 
 /// The key of a Service; none where it has no proper one, which no API server serves.
@@ -27,16 +29,49 @@ pub fn key(metadata: &ObjectMeta) -> Option<ServiceKey> {
 #[must_use]
 pub fn local(object: &ServiceObject) -> Option<(ServiceKey, LocalService)> {
     let key = key(&object.metadata)?;
-    let owned = Owned::of(&object.metadata).zip(object.metadata.uid.as_deref());
-    let local = match owned {
-        Some((owned, uid)) => LocalService::Ours {
-            uid: Uid(uid.into()),
-            addresses: addresses(object),
-            managed: managed(object, owned),
-        },
-        None => LocalService::Foreign(service(object)),
+    let Some(uid) = object.metadata.uid.as_deref() else {
+        return Some((key, LocalService::Foreign(service(object))));
+    };
+    let (uid, addresses) = (Uid(uid.into()), addresses(object));
+    if let Some(owned) = Owned::of(&object.metadata) {
+        let managed = managed(object, owned);
+        let ours = LocalService::Ours {
+            uid,
+            addresses,
+            managed,
+        };
+        return Some((key, ours));
+    }
+    let whole = service(object);
+    let local = if left::is_left(&key, &whole.labels, &whole.annotations) {
+        let Service {
+            kind,
+            labels,
+            annotations,
+            ports,
+        } = whole;
+        let managed = ManagedService {
+            kind,
+            labels,
+            annotations,
+            ports,
+        };
+        LocalService::Left {
+            uid,
+            addresses,
+            managed,
+        }
+    } else {
+        LocalService::Foreign(whole)
     };
     Some((key, local))
+}
+
+/// Whether a Service of ours was made by a Linkerd, and taken over.
+#[must_use]
+pub fn was_taken_over(object: &ServiceObject) -> bool {
+    let entries = object.metadata.managed_fields.iter().flatten();
+    { entries }.any(|entry| entry.manager.as_deref() == Some(names::TAKEN_OVER_MANAGER))
 }
 
 /// A Service of another cluster.

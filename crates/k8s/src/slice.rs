@@ -2,7 +2,7 @@
 use std::net::IpAddr;
 
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
-use tombolo_core::keys::SLICE_SERVICE;
+use tombolo_core::keys::{CLUSTER_NAME, MIRRORED_SERVICE, SLICE_MANAGED_BY, SLICE_SERVICE};
 use tombolo_core::name::{Hostname, Namespace, ServiceName};
 use tombolo_core::service::{
     ManagedSlice, Readiness, ServiceKey, SliceEndpoint, SliceKey, SlicePort,
@@ -11,6 +11,9 @@ use tombolo_core::world::{LocalSlice, Uid};
 
 use crate::ownership::{self, Owned};
 use crate::service::protocol;
+
+/// Who makes slices of Endpoints.
+const MIRRORING_CONTROLLER: &str = "endpointslicemirroring-controller.k8s.io";
 
 /// A slice of the local cluster under a name that we give, and whether it is ours; none for others.
 #[must_use]
@@ -40,6 +43,18 @@ pub fn service(object: &EndpointSlice) -> Option<ServiceKey> {
         namespace,
         name: ServiceName::parse(name).ok()?,
     })
+}
+
+/// The Service and the name of a slice that Kubernetes made of Endpoints that a Linkerd wrote.
+#[must_use]
+pub fn of_old_endpoints(object: &EndpointSlice) -> Option<(ServiceKey, String)> {
+    let labels = object.metadata.labels.as_ref()?;
+    let is = |key: &str, value: &str| labels.get(key).is_some_and(|found| found == value);
+    let old = is(SLICE_MANAGED_BY, MIRRORING_CONTROLLER)
+        && is(MIRRORED_SERVICE, "true")
+        && labels.contains_key(CLUSTER_NAME);
+    let name = object.metadata.name.clone()?;
+    old.then(|| service(object))?.map(|service| (service, name))
 }
 
 /// Whether a slice has an endpoint that takes traffic.

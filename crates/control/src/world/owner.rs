@@ -15,7 +15,7 @@ use tombolo_core::cluster::{Change, Path};
 use tombolo_core::link::LinkKey;
 use tombolo_core::plan::{About, Plan, Problem, plan};
 use tombolo_core::service::ServiceKey;
-use tombolo_core::world::{LocalService, World};
+use tombolo_core::world::{LinkView, LocalService, World};
 use tombolo_k8s::link::LinkObject;
 use tombolo_shell::ready::Condition;
 
@@ -161,7 +161,10 @@ impl Owner {
             let before: BTreeSet<_> = links.states.keys().cloned().collect();
             links.attend(&self.links, &self.secrets);
             for gone in before.iter().filter(|key| !links.states.contains_key(key)) {
-                self.world.links.remove(gone);
+                let view = self.world.links.remove(gone);
+                if let Some(target) = view.as_ref().and_then(|view| view.spec.target()) {
+                    self.world.unlink(target.as_str());
+                }
                 self.due.plan = true;
                 self.parts.counts.forget(&gone.to_string());
             }
@@ -179,7 +182,7 @@ impl Owner {
                     continue;
                 };
                 if self.world.links.get(key) != Some(&view) {
-                    self.world.links.insert(key.clone(), view);
+                    show(&mut self.world, key, view);
                     self.due.plan = true;
                 }
             }
@@ -259,7 +262,7 @@ impl Owner {
             About::Link(key) => self.parts.links.states.get(key)?.object.uid.as_deref(),
             About::Service(key) => match self.world.local.services.get(key)? {
                 LocalService::Ours { uid, .. } => Some(&uid.0),
-                LocalService::Foreign(_) => None,
+                LocalService::Left { .. } | LocalService::Foreign(_) => None,
             },
         }
     }
@@ -331,6 +334,16 @@ impl Owner {
             self.due.judge = true;
         }
     }
+}
+
+/// Shows a Link to planners; one that leads elsewhere now is another one.
+fn show(world: &mut World, key: &LinkKey, view: LinkView) {
+    let target = |view: &LinkView| view.spec.target().cloned();
+    let (old, new) = (world.links.get(key).and_then(target), target(&view));
+    if let Some(target) = old.filter(|old| Some(old) != new.as_ref()) {
+        world.unlink(target.as_str());
+    }
+    world.links.insert(key.clone(), view);
 }
 
 fn model_key(key: &ServiceKey) -> Key {

@@ -10,6 +10,7 @@ mod discovery;
 mod exclusions;
 mod federation;
 mod headless;
+mod inherited;
 mod links;
 mod mirrors;
 mod namespaces;
@@ -54,6 +55,7 @@ pub(crate) fn all() -> Vec<Case> {
         namespaces::CASES,
         federation::CASES,
         headless::CASES,
+        inherited::CASES,
         links::CASES,
         status::CASES,
         discovery::CASES,

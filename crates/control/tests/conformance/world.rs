@@ -166,7 +166,14 @@ impl World {
             }
         }
         let users = self.l.list("Service", &self.ns, "").await?;
-        for service in users.iter().filter(|service| !is_ours(service)) {
+        // Members of clusters to which no Link leads keep what was taken over.
+        let theirs = |s: &&Value| {
+            !is_ours(s)
+                || s["metadata"]["managedFields"]
+                    .to_string()
+                    .contains("taken-over")
+        };
+        for service in users.iter().filter(theirs) {
             self.l.delete("Service", &self.ns, name(service)).await?;
         }
         for slice in self

@@ -1,6 +1,7 @@
 //! Wanted minus present: the actions that turn one into the other, restricted to what is ours.
 use crate::draft::{Draft, Wanted};
-use crate::keys::CLUSTER_NAME;
+use crate::keys::{CLUSTER_NAME, REMOTE_DISCOVERY};
+use crate::left;
 use crate::plan::{Action, Precondition};
 use crate::service::{ManagedService, ManagedSlice, ServiceKey, ServicePort, SliceKey};
 use crate::world::{LocalService, LocalSlice};
@@ -21,7 +22,9 @@ fn fulfil(draft: &Draft<'_>, key: &ServiceKey, wanted: &Wanted, actions: &mut Ve
     let service = match draft.world.local.services.get(key) {
         None => Some(apply_service(key, Precondition::Absent, wanted)),
         // The kind of an address cannot be changed.
-        Some(LocalService::Ours { uid, managed, .. }) if managed.kind != wanted.service.kind => {
+        Some(LocalService::Ours { uid, managed, .. } | LocalService::Left { uid, managed, .. })
+            if managed.kind != wanted.service.kind =>
+        {
             actions.push(Action::DeleteService {
                 key: key.clone(),
                 uid: uid.clone(),
@@ -30,6 +33,12 @@ fn fulfil(draft: &Draft<'_>, key: &ServiceKey, wanted: &Wanted, actions: &mut Ve
         }
         Some(LocalService::Ours { uid, managed, .. }) => (!same(managed, &wanted.service))
             .then(|| apply_service(key, Precondition::Uid(uid.clone()), wanted)),
+        Some(LocalService::Left { uid, managed, .. }) => {
+            // A mirror that is as it shall be is left alone. Who was a member can be said of what is ours only.
+            let as_it_is =
+                managed.labels.contains_key(CLUSTER_NAME) && same(managed, &wanted.service);
+            (!as_it_is).then(|| apply_service(key, Precondition::Left(uid.clone()), wanted))
+        }
         // Claimed names are never foreign; if this one is, it stays what it is.
         Some(LocalService::Foreign(_)) => return,
     };
@@ -49,7 +58,7 @@ fn fulfil(draft: &Draft<'_>, key: &ServiceKey, wanted: &Wanted, actions: &mut Ve
     match service {
         // A mirror that exists gets its endpoints first, so that it has some at every moment.
         Some(Action::ApplyService {
-            precondition: Precondition::Uid(_),
+            precondition: Precondition::Uid(_) | Precondition::Left(_),
             ..
         })
         | None => {
@@ -61,6 +70,10 @@ fn fulfil(draft: &Draft<'_>, key: &ServiceKey, wanted: &Wanted, actions: &mut Ve
             actions.extend(service);
             actions.extend(slices);
         }
+    }
+    if let Some(slices) = draft.world.local.old_slices.get(key) {
+        let (key, slices) = (key.clone(), slices.clone());
+        actions.push(Action::DeleteOldEndpoints { key, slices });
     }
 }
 
@@ -104,12 +117,13 @@ fn remove(draft: &Draft<'_>, actions: &mut Vec<Action>) {
         if draft.wanted.contains_key(key) || draft.held.contains(key) {
             continue;
         }
-        if let LocalService::Ours { uid, .. } = service {
-            actions.push(Action::DeleteService {
-                key: key.clone(),
-                uid: uid.clone(),
-            });
-        }
+        let uid = match service {
+            LocalService::Ours { uid, .. } => uid,
+            LocalService::Left { uid, managed, .. } if is_over(draft, key, managed) => uid,
+            LocalService::Left { .. } | LocalService::Foreign(_) => continue,
+        };
+        let (key, uid) = (key.clone(), uid.clone());
+        actions.push(Action::DeleteService { key, uid });
     }
     for (key, slice) in &draft.world.local.slices {
         let LocalSlice::Ours { uid, managed } = slice else {
@@ -121,6 +135,25 @@ fn remove(draft: &Draft<'_>, actions: &mut Vec<Action>) {
                 uid: uid.clone(),
             });
         }
+    }
+}
+
+/// Whether what a Linkerd left has nothing to stand for any more: a Link tells so, or went itself.
+fn is_over(draft: &Draft<'_>, key: &ServiceKey, managed: &ManagedService) -> bool {
+    let told = |cluster: &str| draft.roster.speaks_for(cluster);
+    let gone = |cluster: &String| {
+        draft.roster.rank(cluster).is_none()
+            && draft
+                .world
+                .unlinked
+                .contains(&(key.clone(), cluster.clone()))
+    };
+    match managed.labels.get(CLUSTER_NAME) {
+        Some(cluster) => told(cluster) || gone(cluster),
+        None => managed
+            .annotations
+            .get(REMOTE_DISCOVERY)
+            .is_some_and(|list| left::members(list).any(|(_, cluster)| told(cluster))),
     }
 }
 

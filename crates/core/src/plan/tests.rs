@@ -3,6 +3,7 @@ mod federated;
 mod gateway;
 mod headless;
 mod laws;
+mod left;
 mod refusals;
 mod scale;
 

@@ -1,7 +1,8 @@
 //! Worlds and plans as compact text, for tables and laws: one object per line.
 //!
 //! ```text
-//! uid U | ns NAME... | service NS/NAME ... | taken-slice NS/NAME.ipv4
+//! uid U | ns NAME... | service NS/NAME ... | left NS/NAME ... | taken-slice NS/NAME.ipv4
+//! old-slice NS/NAME SLICE | unlinked TARGET... | taken-over NS/NAME
 //! link NAME [age=N] [to=T] [gateway=IP,..:PORT] [identity=I] [select|flat|fed=KEY=VALUE|none] ...
 //! export LINK NS/NAME [rv=N] [@label=value] [#annotation=value] [ports=http:80,..] [empty]
 //!        [headless] [hosts=NAME,NAME:down,..|nameless]
@@ -42,6 +43,7 @@ pub(super) fn world(text: &str) -> World {
                     .services
                     .insert(key, LocalService::Foreign(service));
             }
+            "left" | "old-slice" | "taken-over" | "unlinked" => add_left(&mut world, kind, rest),
             "taken-slice" => {
                 let (ns, name) = rest.split_once('/').unwrap();
                 let key = SliceKey::parse(&Namespace::parse(ns).unwrap(), name).unwrap();
@@ -65,6 +67,46 @@ pub(super) fn world(text: &str) -> World {
         }
     }
     world
+}
+
+/// What a Linkerd left.
+fn add_left(world: &mut World, kind: &str, rest: &str) {
+    if kind == "unlinked" {
+        return rest.split(' ').for_each(|target| world.unlink(target));
+    }
+    let (name, more) = rest.split_once(' ').unwrap_or((rest, ""));
+    let (key, local) = (service_key(name), &mut world.local);
+    match kind {
+        "old-slice" => {
+            let slices = more.split(' ').map(str::to_owned).collect();
+            local.old_slices.insert(key, slices);
+        }
+        "taken-over" => {
+            local.taken_over.insert(key);
+        }
+        _ => {
+            let Service {
+                kind,
+                labels,
+                annotations,
+                ports,
+            } = service(more);
+            assert!(crate::left::is_left(&key, &labels, &annotations));
+            let managed = ManagedService {
+                kind,
+                labels,
+                annotations,
+                ports,
+            };
+            let (uid, addresses) = (Uid("left".into()), address_of(&key, &managed));
+            let left = LocalService::Left {
+                uid,
+                addresses,
+                managed,
+            };
+            local.services.insert(key, left);
+        }
+    }
 }
 
 fn add_export(world: &mut World, link: &LinkKey, key: ServiceKey, rest: &str) {
@@ -122,7 +164,7 @@ fn address_of(key: &ServiceKey, managed: &ManagedService) -> Vec<std::net::IpAdd
     vec![[10, 96, 0, sum].into()]
 }
 
-pub(super) fn service_key(text: &str) -> ServiceKey {
+pub(crate) fn service_key(text: &str) -> ServiceKey {
     let (namespace, name) = text.split_once('/').expect("NS/NAME");
     ServiceKey {
         namespace: Namespace::parse(namespace).unwrap(),
@@ -159,7 +201,7 @@ fn short(text: &str) -> String {
         .replace("multicluster.linkerd.io/", "mc/")
 }
 
-fn pairs(rest: &str, sigil: char) -> Labels {
+pub(crate) fn pairs(rest: &str, sigil: char) -> Labels {
     let words = rest
         .split_whitespace()
         .filter_map(|w| w.strip_prefix(sigil)?.split_once('='));
@@ -307,9 +349,16 @@ pub(super) fn carry_out(world: &mut World, plan: &Plan) {
             } => {
                 let present = match local.services.get(&key) {
                     None => None,
-                    Some(LocalService::Ours { uid, .. }) => Some(uid.clone()),
+                    Some(LocalService::Ours { uid, .. } | LocalService::Left { uid, .. }) => {
+                        Some(uid.clone())
+                    }
                     Some(LocalService::Foreign(_)) => panic!("{key} is not ours"),
                 };
+                let left = matches!(local.services.get(&key), Some(LocalService::Left { .. }));
+                assert_eq!(left, matches!(precondition, Precondition::Left(_)), "{key}");
+                if left {
+                    local.taken_over.insert(key.clone());
+                }
                 let uid = insist(precondition, present, new_uid);
                 let ours = LocalService::Ours {
                     uid,
@@ -332,8 +381,16 @@ pub(super) fn carry_out(world: &mut World, plan: &Plan) {
                 local.slices.insert(key, LocalSlice::Ours { uid, managed });
             }
             Action::DeleteService { key, uid } => {
-                let gone = local.services.remove(&key);
-                assert!(matches!(gone, Some(LocalService::Ours { uid: u, .. }) if u == uid));
+                local.taken_over.remove(&key);
+                let (LocalService::Ours { uid: present, .. }
+                | LocalService::Left { uid: present, .. }) = local.services.remove(&key).unwrap()
+                else {
+                    panic!("{key} is not ours");
+                };
+                assert_eq!(present, uid);
+            }
+            Action::DeleteOldEndpoints { key, slices } => {
+                assert_eq!(local.old_slices.remove(&key), Some(slices));
             }
             Action::DeleteSlice { key, uid } => {
                 let gone = local.slices.remove(&key);
@@ -346,7 +403,7 @@ pub(super) fn carry_out(world: &mut World, plan: &Plan) {
 fn insist(precondition: Precondition, present: Option<Uid>, new: Uid) -> Uid {
     match (precondition, present) {
         (Precondition::Absent, None) => new,
-        (Precondition::Uid(uid), Some(present)) if uid == present => uid,
+        (Precondition::Uid(uid) | Precondition::Left(uid), Some(present)) if uid == present => uid,
         (precondition, present) => panic!("{precondition:?} does not hold: {present:?}"),
     }
 }
@@ -402,6 +459,7 @@ fn render_action(text: &mut String, action: &Action) {
     let when = |precondition: &Precondition| match precondition {
         Precondition::Absent => "create",
         Precondition::Uid(_) => "change",
+        Precondition::Left(_) => "take over",
     };
     match action {
         Action::ApplyService {
@@ -458,6 +516,9 @@ fn render_action(text: &mut String, action: &Action) {
         }
         Action::DeleteService { key, uid } => {
             writeln!(text, "delete Service {key} ({})", uid.0).unwrap();
+        }
+        Action::DeleteOldEndpoints { key, slices } => {
+            writeln!(text, "delete Endpoints {key} and {slices:?}").unwrap();
         }
         Action::DeleteSlice { key, uid } => {
             writeln!(text, "delete EndpointSlice {key} ({})", uid.0).unwrap();

@@ -141,7 +141,7 @@ fn ours(object: Value) -> ManagedService {
             assert_eq!(uid, Uid("u1".into()));
             managed
         }
-        LocalService::Foreign(_) => panic!("is ours"),
+        LocalService::Left { .. } | LocalService::Foreign(_) => panic!("is ours"),
     }
 }
 

@@ -43,6 +43,8 @@ pub fn control(namespace: &str) -> Vec<Value> {
     let rules = json!([
         rule(&[""], &["services"], &managed),
         rule(&["discovery.k8s.io"], &["endpointslices"], &managed),
+        // Those that a Linkerd left beside mirrors that are ours now.
+        rule(&[""], &["endpoints"], &["delete"]),
         rule(&[""], &["namespaces", "pods"], FOLLOW),
         by_its_namespace(),
         rule(&[LINK_GROUP], &["links"], FOLLOW),

@@ -100,6 +100,7 @@ fn control_may_do_what_it_does_and_no_more() {
     assert_eq!(
         table,
         [
+            "/endpoints/: delete",
             "/events/: create",
             "/namespaces,pods/: list,watch",
             "/namespaces/kube-system: get",

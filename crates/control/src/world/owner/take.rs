@@ -105,6 +105,8 @@ impl Owner {
         if done {
             let known = |key: &ServiceKey| inventory.service(&model_key(key)).is_some();
             self.world.local.services.retain(|key, _| known(key));
+            self.world.local.taken_over.retain(|key| known(key));
+            self.world.unlinked.retain(|(key, _)| known(key));
         }
         self.due.plan = true;
     }
@@ -115,25 +117,38 @@ impl Owner {
         let inventory = &mut self.directory.local;
         self.listings.take(Source::Local, event, inventory);
         if done {
-            self.world.local.slices.retain(|key, _| {
+            let local = &mut self.world.local;
+            local.slices.retain(|key, _| {
                 let namespace = key.service.namespace.as_str();
                 inventory.has_slice(&Key::new(namespace, &key.name()))
+            });
+            local.old_slices.retain(|service, names| {
+                let namespace = service.namespace.as_str();
+                names.retain(|name| inventory.has_slice(&Key::new(namespace, name)));
+                !names.is_empty()
             });
         }
         self.due.plan = true;
     }
 
     fn note_local_service(&mut self, event: &Event<Service>) {
-        let services = &mut self.world.local.services;
+        let local = &mut self.world.local;
         match event {
             Event::Apply(object) | Event::InitApply(object) => {
                 if let Some((key, service)) = tombolo_k8s::service::local(object) {
-                    services.insert(key, service);
+                    if tombolo_k8s::service::was_taken_over(object) {
+                        local.taken_over.insert(key.clone());
+                    } else {
+                        local.taken_over.remove(&key);
+                    }
+                    local.services.insert(key, service);
                 }
             }
             Event::Delete(object) => {
                 if let Some(key) = tombolo_k8s::service::key(&object.metadata) {
-                    services.remove(&key);
+                    local.services.remove(&key);
+                    local.taken_over.remove(&key);
+                    self.world.unlinked.retain(|(of, _)| *of != key);
                 }
             }
             Event::Init | Event::InitDone => {}
@@ -141,6 +156,7 @@ impl Owner {
     }
 
     fn note_local_slice(&mut self, event: &Event<EndpointSlice>) {
+        self.note_old_slice(event);
         let slices = &mut self.world.local.slices;
         match event {
             Event::Apply(object) | Event::InitApply(object) => {
@@ -154,6 +170,26 @@ impl Owner {
                 }
             }
             Event::Init | Event::InitDone => {}
+        }
+    }
+
+    fn note_old_slice(&mut self, event: &Event<EndpointSlice>) {
+        let (object, present) = match event {
+            Event::Apply(object) | Event::InitApply(object) => (object, true),
+            Event::Delete(object) => (object, false),
+            Event::Init | Event::InitDone => return,
+        };
+        let Some((service, name)) = tombolo_k8s::slice::of_old_endpoints(object) else {
+            return;
+        };
+        let old = &mut self.world.local.old_slices;
+        if present {
+            old.entry(service).or_default().insert(name);
+        } else if let Some(names) = old.get_mut(&service) {
+            names.remove(&name);
+            if names.is_empty() {
+                old.remove(&service);
+            }
         }
     }
 }

@@ -7,7 +7,10 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
 use super::{carry_out, plan};
-use crate::keys::{CLUSTER_NAME, MIRRORED_SERVICE, REMOTE_DISCOVERY};
+use crate::keys::{
+    CLUSTER_NAME, LOCAL_DISCOVERY, MIRRORED_SERVICE, REMOTE_DISCOVERY, REMOTE_FQ_NAME,
+    REMOTE_RESOURCE_VERSION,
+};
 use crate::link::{Fault, Gateway, Link, LinkKey, LinkSpec};
 use crate::name::{ClusterName, Hostname, Namespace};
 use crate::plan::text::service_key;
@@ -215,6 +218,47 @@ fn local_service() -> impl Strategy<Value = LocalService> {
     prop_oneof![service().prop_map(LocalService::Foreign), ours]
 }
 
+fn pairs(pairs: &[(&str, &str)]) -> Labels {
+    let pairs = pairs.iter();
+    pairs
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+fn left(name: &str, labels: Labels, annotations: Labels) -> (ServiceKey, LocalService) {
+    let key = service_key(name);
+    assert!(crate::left::is_left(&key, &labels, &annotations));
+    let managed = ManagedService {
+        labels,
+        annotations,
+        ..ManagedService::default()
+    };
+    let left = LocalService::Left {
+        uid: Uid("left".into()),
+        addresses: Vec::new(),
+        managed,
+    };
+    (key, left)
+}
+
+/// Present Services that a Linkerd left: each says of itself what it stands for.
+fn left_service() -> impl Strategy<Value = (ServiceKey, LocalService)> {
+    let mirrored = (MIRRORED_SERVICE, "true");
+    let mirrors = [("n1/a-b", "a"), ("n1/a-b-c", "a"), ("n1/a-b-c", "a-b")].map(|(name, of)| {
+        let cluster = name.strip_prefix(&format!("n1/{of}-")).unwrap();
+        let origin = format!("{of}.n1.svc.cluster.local");
+        let annotations = [(REMOTE_FQ_NAME, &*origin), (REMOTE_RESOURCE_VERSION, "1")];
+        let labels = pairs(&[mirrored, (CLUSTER_NAME, cluster)]);
+        left(name, labels, pairs(&annotations))
+    });
+    let lists = ["a@b", "a@b,a@gone", "a@gone", "a@c,a@b-c,a@other", ""];
+    let federated = lists.map(|list| {
+        let annotations = pairs(&[(REMOTE_DISCOVERY, list), (LOCAL_DISCOVERY, "a")]);
+        left("n1/a-federated", pairs(&[mirrored]), annotations)
+    });
+    select(mirrors.into_iter().chain(federated).collect::<Vec<_>>())
+}
+
 fn local_slice() -> impl Strategy<Value = LocalSlice> {
     let ours = labels().prop_map(|labels| {
         let managed = ManagedSlice {
@@ -245,8 +289,12 @@ fn any_world(links: Links) -> impl Strategy<Value = World> {
         btree_map(key(), local_service(), 0..6),
         btree_map(slice_key(), local_slice(), 0..3),
         btree_map(link_key, link_view(links), 0..5),
+        vec(
+            left_service(),
+            if links == Links::Any { 0..3 } else { 0..1 },
+        ),
     )
-        .prop_map(|(uid, namespaces, services, slices, links)| {
+        .prop_map(|(uid, namespaces, services, slices, links, left)| {
             let mut world = World {
                 links,
                 ..World::default()
@@ -257,6 +305,8 @@ fn any_world(links: Links) -> impl Strategy<Value = World> {
                 .map(|n| Namespace::parse(n).unwrap())
                 .collect();
             world.local.services = services;
+            world.local.services.extend(left);
+            world.unlink("gone");
             world.local.slices = slices;
             world
         })
@@ -288,7 +338,7 @@ fn contents(world: &World) -> Contents {
                 managed.ports.sort_by_key(|p| p.port);
                 (key.clone(), Some(managed))
             }
-            LocalService::Foreign(_) => (key.clone(), None),
+            LocalService::Left { .. } | LocalService::Foreign(_) => (key.clone(), None),
         });
     let slices = world.local.slices.iter().map(|(key, slice)| match slice {
         LocalSlice::Ours { managed, .. } => (key.clone(), Some(managed.clone())),
@@ -393,7 +443,10 @@ proptest! {
         let nameless = oldest.iter().any(|(_, view)| view.spec.target().is_none());
         let after = settled(world.clone());
         for (key, service) in &world.local.services {
-            let LocalService::Ours { managed, .. } = service else { continue };
+            let (LocalService::Ours { managed, .. } | LocalService::Left { managed, .. }) = service
+            else {
+                continue;
+            };
             let Some(cluster) = managed.labels.get(CLUSTER_NAME) else { continue };
             let silent = speaks(cluster).map_or(nameless, |speaks| !speaks);
             if silent {

@@ -36,7 +36,9 @@ fn ten_thousand_exports_are_planned_once_and_then_only_what_changed() {
         let what = match action {
             Action::ApplyService { .. } => "services",
             Action::ApplySlice { .. } => "slices",
-            Action::DeleteService { .. } | Action::DeleteSlice { .. } => "deletions",
+            Action::DeleteService { .. }
+            | Action::DeleteSlice { .. }
+            | Action::DeleteOldEndpoints { .. } => "deletions",
         };
         *counts.entry(what).or_insert(0) += 1;
     }
