@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-pub use crate::store::facts::LoopbackEndpoints;
+pub use crate::store::facts::{BoundPods, LoopbackEndpoints};
 pub use crate::store::request::{
     Bookmarks, DeleteOptions, Deleted, DryRun, FieldValidation, Force, From, List, Outcome, Patch,
     Propagation, Subresource, Target, WatchOptions, WriteOptions,

@@ -166,6 +166,15 @@ impl StatusError {
         Self::of(409, "Conflict", message, about(res, name))
     }
 
+    /// 409: the same of what lies below an object, which is named `pods/binding`.
+    pub fn conflict_at((res, sub): (&Resource, &str), name: &str, why: &str) -> Self {
+        let kind = format!("{}/{sub}", qualified(res));
+        let message = format!("Operation cannot be fulfilled on {kind} {name:?}: {why}");
+        let mut details = about(res, name);
+        details["kind"] = json!(kind);
+        Self::of(409, "Conflict", message, details)
+    }
+
     /// 409: somebody else has written since the client read.
     pub fn modified(res: &Resource, name: &str) -> Self {
         let why = "the object has been modified; please apply your changes to the latest \

@@ -2,7 +2,7 @@
 //!
 //! Values in, value out; server-side apply, which says what shall be, is in [`crate::apply`].
 mod operations;
-mod strategic;
+pub(crate) mod strategic;
 
 use serde_json::{Map, Value, json};
 

@@ -15,7 +15,7 @@ use tombolo_shell::net;
 use tombolo_shell::task::Tasks;
 
 use crate::auth::{Certificate, MASTERS, User};
-use crate::db::{Controllers, Db, LoopbackEndpoints, Options, Storage};
+use crate::db::{BoundPods, Controllers, Db, LoopbackEndpoints, Options, Storage};
 use crate::http::{ApiServer, ApiService, Kubelets, Parts};
 use crate::pki::{AGENT_USER, Kubeconfig, Leaf, Pki, Subject, write_private};
 use crate::serve::{Serving, serve};
@@ -45,6 +45,8 @@ pub struct Config {
     pub service_cidr: IpNet,
     /// Whether endpoints may have loopback addresses.
     pub loopback_endpoints: LoopbackEndpoints,
+    /// Whether who binds a Pod may complete it.
+    pub bound_pods: BoundPods,
     /// Whether the small controllers run.
     pub controllers: Controllers,
     /// How many events of each collection watches can go back; none is what is usual.
@@ -62,6 +64,7 @@ impl Config {
             cluster: "tombolo".to_owned(),
             service_cidr: args::default_service_cidr(),
             loopback_endpoints: LoopbackEndpoints::Allowed,
+            bound_pods: BoundPods::AsCreated,
             controllers: Controllers::Run,
             history_events: None,
         }
@@ -105,6 +108,7 @@ impl InProcess {
         let token_key = Arc::new(TokenKey::from_pem(pki.token_key_pem())?);
         let mut options = Options::new(config.service_cidr);
         options.loopback_endpoints = config.loopback_endpoints;
+        options.bound_pods = config.bound_pods;
         options.controllers = config.controllers;
         if let Some(events) = config.history_events {
             options.history_events = events;

@@ -8,7 +8,7 @@ mod decode;
 pub(crate) mod document;
 pub(crate) mod intent;
 pub(crate) mod order;
-mod patched;
+pub(crate) mod patched;
 pub(crate) mod table;
 mod time;
 mod zero;

@@ -150,6 +150,7 @@ impl Cluster {
             "--service-cidr".into(),
             self.plan.services.to_string().into(),
             "--loopback-endpoints".into(),
+            "--complete-pods".into(),
         ];
         self.start(Role::Apiserver, args.into()).await?;
         self.wait_for(Role::Apiserver, async || {

@@ -150,12 +150,12 @@ impl FieldSet {
     }
 
     fn collect(&self, prefix: &str, paths: &mut Vec<String>) {
+        // What is named here comes before what lies below anything here.
+        let path = |step: &str| format!("{prefix}{}", readable(step));
+        let members = self.steps.iter().filter(|(_, node)| node.member);
+        paths.extend(members.map(|(step, _)| path(step)));
         for (step, node) in &self.steps {
-            let path = format!("{prefix}{}", readable(step));
-            if node.member {
-                paths.push(path.clone());
-            }
-            node.below.collect(&path, paths);
+            node.below.collect(&path(step), paths);
         }
     }
 

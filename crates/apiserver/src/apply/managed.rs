@@ -1,6 +1,6 @@
 //! `metadata.managedFields`: who owns which fields of an object.
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::fields::FieldSet;
 use super::shape::Shape;
@@ -80,6 +80,11 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// What is written.
+    pub(crate) fn res(&self) -> &'a Resource {
+        self.res
+    }
+
     /// The version in which it writes.
     pub(crate) fn api_version(&self) -> String {
         self.res.api_version()
@@ -93,6 +98,8 @@ impl<'a> Writer<'a> {
             Subresource::Finalize => "finalize",
             Subresource::Binding => "binding",
             Subresource::Approval => "approval",
+            Subresource::EphemeralContainers => "ephemeralcontainers",
+            Subresource::Resize => "resize",
         }
     }
 
@@ -176,33 +183,75 @@ pub(crate) fn owned(by: &Writer<'_>, mut set: FieldSet) -> FieldSet {
 const GIVEN: &[(&str, &[&str])] = &[
     (
         "Service",
-        &["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"],
+        &[
+            "clusterIP",
+            "clusterIPs",
+            "ipFamilies",
+            "ipFamilyPolicy",
+            "healthCheckNodePort",
+        ],
     ),
     ("Namespace", &["finalizers"]),
 ];
+
+/// What the store gives an object that was asked for like this, if it gives anything.
+pub(crate) fn given(res: &Resource, asked: &Value) -> Vec<FieldSet> {
+    let found = GIVEN
+        .iter()
+        .find(|(kind, _)| !res.custom && res.kind == *kind);
+    let Some((kind, names)) = found else {
+        return Vec::new();
+    };
+    let is_unset = |value: Option<&Value>| value.is_none_or(|value| value.is_null() || *value == 0);
+    let mut fields = Map::new();
+    for name in *names {
+        if is_unset(asked["spec"].get(*name)) {
+            fields.insert(format!("f:{name}"), json!({}));
+        }
+    }
+    let mut ports = Map::new();
+    let asked_ports = list(&asked["spec"], "ports").iter();
+    for port in asked_ports.filter(|port| *kind == "Service" && is_unset(port.get("nodePort"))) {
+        let protocol = port
+            .get("protocol")
+            .cloned()
+            .unwrap_or_else(|| json!("TCP"));
+        let key = json!({ "port": port["port"], "protocol": protocol });
+        ports.insert(format!("k:{key}"), json!({ "f:nodePort": {} }));
+    }
+    if !ports.is_empty() {
+        fields.insert("f:ports".to_owned(), Value::Object(ports));
+    }
+    if fields.is_empty() {
+        return Vec::new();
+    }
+    vec![FieldSet::from_json(&json!({ "f:spec": fields }))]
+}
 
 /// Notes in a new object's `managedFields` who made it, and from what.
 pub(crate) fn record_new(by: &Writer<'_>, asked: &Value, made: &mut Value) {
     let shape = Shape::of(by.res);
     let change = walk::compare(&walk::nothing(), made, &shape, by.existing());
     let mut taken = owned(by, change.added);
-    let given = GIVEN
-        .iter()
-        .find(|(kind, _)| !by.res.custom && by.res.kind == *kind);
-    for name in given.into_iter().flat_map(|(_, names)| names.iter()) {
-        if asked["spec"].get(*name).is_none_or(Value::is_null) {
-            taken.cut(&["f:spec", &format!("f:{name}")]);
-        }
+    for given in given(by.res, asked) {
+        taken = taken.difference(&given);
     }
     encode(made, vec![by.entry(Operation::Update, taken)]);
 }
 
 /// Notes in an object's `managedFields` what an update has changed.
-pub(crate) fn record(by: &Writer<'_>, before: &Value, after: &mut Value) {
+pub(crate) fn record(by: &Writer<'_>, before: &Value, after: &mut Value, given: &[FieldSet]) {
+    let mut entries = decode(after);
+    if entries.is_empty() {
+        // Nobody is noted until somebody applies.
+        return;
+    }
     let shape = Shape::of(by.res);
     let change = walk::compare(before, after, &shape, by.existing());
-    let taken = owned(by, change.added.union(&change.modified));
-    let mut entries = decode(after);
+    let mut taken = owned(by, change.added.union(&change.modified));
+    for given in given {
+        taken = taken.difference(given);
+    }
     let own = by.position(&entries, Operation::Update);
     for (at, entry) in entries.iter_mut().enumerate() {
         if Some(at) != own {

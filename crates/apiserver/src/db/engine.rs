@@ -72,6 +72,7 @@ pub(super) fn start(storage: Storage, options: &Options) -> anyhow::Result<(Arc<
     let facts = Facts {
         service_cidr: options.service_cidr,
         loopback_endpoints: options.loopback_endpoints,
+        bound_pods: options.bound_pods,
     };
     let (log, loaded) = match storage {
         Storage::Memory => (None, crate::log::Loaded::default()),

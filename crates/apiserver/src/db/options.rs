@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use jiff::Timestamp;
 
-use crate::store::facts::LoopbackEndpoints;
+use crate::store::facts::{BoundPods, LoopbackEndpoints};
 
 /// Where the objects live.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +62,8 @@ pub struct Options {
     pub seed: Option<u64>,
     /// Whether endpoints may have loopback addresses.
     pub loopback_endpoints: LoopbackEndpoints,
+    /// Whether who binds a Pod may complete it.
+    pub bound_pods: BoundPods,
     /// Whether the small controllers run.
     pub controllers: Controllers,
     /// The certificate authority that goes into every namespace as `kube-root-ca.crt`.
@@ -80,6 +82,7 @@ impl Options {
             clock: Arc::new(Timestamp::now),
             seed: None,
             loopback_endpoints: LoopbackEndpoints::default(),
+            bound_pods: BoundPods::default(),
             controllers: Controllers::default(),
             root_ca_pem: None,
             history_events: HISTORY_EVENTS,

@@ -31,7 +31,7 @@ pub(super) async fn answer(call: &Call, res: &Arc<Resource>, bytes: &[u8]) -> An
         return Err(no_such_resource());
     }
     match (verb, sub) {
-        ("get", "status" | "approval") => {
+        ("get", "status" | "approval" | "ephemeralcontainers" | "resize") => {
             let object = object(call, res)?;
             objects::shown(call, res, &object)
         }
@@ -39,6 +39,14 @@ pub(super) async fn answer(call: &Call, res: &Arc<Resource>, bytes: &[u8]) -> An
         ("patch", "status") => objects::patch(call, res, Subresource::Status, bytes).await,
         ("update", "approval") => objects::update(call, res, Subresource::Approval, bytes).await,
         ("patch", "approval") => objects::patch(call, res, Subresource::Approval, bytes).await,
+        ("update", "ephemeralcontainers") => {
+            objects::update(call, res, Subresource::EphemeralContainers, bytes).await
+        }
+        ("patch", "ephemeralcontainers") => {
+            objects::patch(call, res, Subresource::EphemeralContainers, bytes).await
+        }
+        ("update", "resize") => objects::update(call, res, Subresource::Resize, bytes).await,
+        ("patch", "resize") => objects::patch(call, res, Subresource::Resize, bytes).await,
         ("update", "finalize") => objects::update(call, res, Subresource::Finalize, bytes).await,
         ("get", "scale") => {
             let object = object(call, res)?;
@@ -87,13 +95,17 @@ async fn bind(call: &Call, res: &Arc<Resource>, bytes: &[u8]) -> Answer {
         .db
         .update(target, value, &call.write_options()?)
         .await?;
+    Ok(done(call))
+}
+
+/// The word that something was done, which has no details.
+fn done(call: &Call) -> http::Response<super::Body> {
     let mut done = objects::success(json!({}));
     done["code"] = 201.into();
-    Ok(respond::value(
-        StatusCode::CREATED,
-        &done,
-        call.accept.syntax,
-    ))
+    if let Some(done) = done.as_object_mut() {
+        done.remove("details");
+    }
+    respond::value(StatusCode::CREATED, &done, call.accept.syntax)
 }
 
 async fn evict(call: &Call, res: &Arc<Resource>, bytes: &[u8]) -> Answer {
@@ -105,14 +117,5 @@ async fn evict(call: &Call, res: &Arc<Resource>, bytes: &[u8]) -> Answer {
     let target = call.target(res);
     super::evict::refuse(call, target.namespace.unwrap_or_default(), target.name)?;
     call.server.db.delete(target, &options).await?;
-    let mut done = objects::success(json!({}));
-    done["code"] = 201.into();
-    if let Some(done) = done.as_object_mut() {
-        done.remove("details");
-    }
-    Ok(respond::value(
-        StatusCode::CREATED,
-        &done,
-        call.accept.syntax,
-    ))
+    Ok(done(call))
 }

@@ -41,12 +41,8 @@ fn merge_into(value: &mut Value, patch: &Value, shape: &Shape) -> Result<(), Pat
             *value = Value::Object(Map::new());
             return Ok(());
         }
-        Some("merge") | None => {}
-        Some(other) => {
-            return Err(PatchProblem::Malformed(format!(
-                "Unknown patch type: {other}"
-            )));
-        }
+        Some("merge") | None => directive(changes)?,
+        Some(_) => return Err(unknown_directive(changes)),
     }
     if !value.is_object() {
         *value = Value::Object(Map::new());
@@ -69,11 +65,39 @@ fn merge_into(value: &mut Value, patch: &Value, shape: &Shape) -> Result<(), Pat
     }
     for (name, order) in changes {
         if let Some(field) = name.strip_prefix(ORDER) {
+            if !order.is_array() {
+                return Err(PatchProblem::Unmergeable(format!(
+                    "expected a []interface {{}}, but received a {}",
+                    go_type(order)
+                )));
+            }
             let live = before.get(field).map_or(&[][..], Vec::as_slice);
             reorder(map, (field, order), live, shape.field(field));
         }
     }
     Ok(())
+}
+
+/// A directive is one of a few words.
+fn directive(changes: &Map<String, Value>) -> Result<(), PatchProblem> {
+    match changes.get(PATCH) {
+        None => Ok(()),
+        Some(Value::String(word)) if ["merge", "replace", "delete"].contains(&word.as_str()) => {
+            Ok(())
+        }
+        Some(_) => Err(unknown_directive(changes)),
+    }
+}
+
+fn unknown_directive(changes: &Map<String, Value>) -> PatchProblem {
+    let word = match changes.get(PATCH) {
+        Some(Value::Number(number)) => format!("%!s(int64={number})"),
+        Some(Value::Bool(word)) => format!("%!s(bool={word})"),
+        Some(other) => as_go(other),
+        None => String::new(),
+    };
+    let whole = as_go(&Value::Object(changes.clone()));
+    PatchProblem::Unmergeable(format!("unknown patch type: {word} in map: {whole}"))
 }
 
 /// The lists of an object that a patch says an order for, as they are before it.
@@ -134,7 +158,17 @@ fn merge_list(value: &mut Value, changes: &[Value], shape: &Shape) -> Result<(),
     if changes.iter().any(|change| change[PATCH] == "replace") {
         list.clear();
     }
+    if !live.is_empty() && changes.iter().any(|change| !change.is_object()) {
+        return Err(PatchProblem::Unmergeable(format!(
+            "list element types are not identical: [{} {}]",
+            as_go(&Value::Array(live)),
+            as_go(&Value::Array(changes.to_vec()))
+        )));
+    }
     for change in changes {
+        if let Value::Object(change) = change {
+            directive(change)?;
+        }
         let directive = change.get(PATCH).and_then(Value::as_str);
         if directive == Some("replace") {
             continue;
@@ -162,8 +196,21 @@ fn merge_list(value: &mut Value, changes: &[Value], shape: &Shape) -> Result<(),
     Ok(())
 }
 
+/// The Go type of a value.
+fn go_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "<nil>",
+        Value::Bool(_) => "bool",
+        Value::Number(number) if number.is_f64() => "float64",
+        Value::Number(_) => "int64",
+        Value::String(_) => "string",
+        Value::Array(_) => "[]interface {}",
+        Value::Object(_) => "map[string]interface {}",
+    }
+}
+
 /// A value as Go prints it.
-fn as_go(value: &Value) -> String {
+pub(crate) fn as_go(value: &Value) -> String {
     match value {
         Value::Null => "<nil>".to_owned(),
         Value::String(text) => text.clone(),
@@ -207,9 +254,8 @@ fn retain_keys(
         return Ok(());
     };
     let Value::Array(keys) = keys else {
-        return Err(PatchProblem::Malformed(format!(
-            "invalid value for {RETAIN}"
-        )));
+        let why = "invalid patch format of retainKeys";
+        return Err(PatchProblem::Malformed(why.to_owned()));
     };
     map.retain(|name, _| keys.iter().any(|key| key.as_str() == Some(name)));
     Ok(())

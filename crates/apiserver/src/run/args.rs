@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use ipnet::{IpNet, Ipv4Net};
 
 use super::Config;
-use crate::db::{Controllers, LoopbackEndpoints, Storage};
+use crate::db::{BoundPods, Controllers, LoopbackEndpoints, Storage};
 
 /// Runs one Kubernetes API server, with its own certificate authority.
 #[derive(Clone, Debug, clap::Args)]
@@ -36,6 +36,9 @@ pub struct Args {
     /// Accept loopback addresses as endpoints, which Kubernetes refuses
     #[arg(long)]
     pub loopback_endpoints: bool,
+    /// Let who binds a Pod by an update add to it, which Kubernetes refuses
+    #[arg(long)]
+    pub complete_pods: bool,
     /// Leave the controllers to a kube-controller-manager
     #[arg(long)]
     pub no_controllers: bool,
@@ -59,6 +62,11 @@ impl From<Args> for Config {
                 LoopbackEndpoints::Allowed
             } else {
                 LoopbackEndpoints::Refused
+            },
+            bound_pods: if args.complete_pods {
+                BoundPods::Completed
+            } else {
+                BoundPods::AsCreated
             },
             controllers: if args.no_controllers {
                 Controllers::Off

@@ -123,6 +123,9 @@ impl Walk {
         match read {
             Ok(read) => *value = read,
             Err(why) => {
+                if self.problems.mismatch.is_none() && named.what == Type::Bytes {
+                    self.problems.expected = Some(format!("error decoding from json: {why}"));
+                }
                 self.problems.mismatch.get_or_insert(why);
                 *value = Value::Null;
             }
@@ -151,7 +154,7 @@ impl Walk {
         };
         let why = format!("json: cannot unmarshal {shown} into {place} of type {go}");
         self.problems.mismatch = Some(why);
-        self.problems.expected = unstructured(&named.what, &given);
+        self.problems.expected = unstructured(named, &given);
     }
 
     fn list(&mut self, list: &mut [Value], element: &Named) {
@@ -264,7 +267,7 @@ impl Walk {
 }
 
 /// What Go's converter of untyped values says; it leaves types that read themselves to their own words.
-fn unstructured(what: &Type, given: &Value) -> Option<String> {
+fn unstructured(named: &Named, given: &Value) -> Option<String> {
     let given = match given {
         Value::Bool(_) => "bool",
         Value::Number(number) if number.is_f64() => "float64",
@@ -274,9 +277,9 @@ fn unstructured(what: &Type, given: &Value) -> Option<String> {
         Value::Object(_) | Value::Null => "map",
     };
     let unrecognized = |kind: &str| Some(format!("unrecognized type: {kind}"));
-    match what {
+    match &named.what {
         // Go would make a letter of a number.
-        Type::Text if given == "int64" => Some("cannot convert int64 to string".to_owned()),
+        Type::Text if given == "int64" => Some(format!("cannot convert int64 to {}", named.go)),
         Type::Text => unrecognized("string"),
         Type::Bool => unrecognized("bool"),
         Type::Int32 => unrecognized("int32"),

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{decode, document, order, type_of};
 use crate::crd::{number, object as crd};
 use crate::error::StatusError;
+use crate::patch::strategic::as_go;
 use crate::registry::Resource;
 use crate::store::request::{FieldValidation, Patch, Warnings};
 
@@ -54,9 +55,81 @@ pub(crate) fn patched(
     Ok(())
 }
 
+/// Which type a patch has made of a built-in object: another one than it was is refused, but by strategic patches,
+/// which never ask.
+///
+/// # Errors
+/// When it is another one.
+pub(crate) fn same_type(
+    res: &Resource,
+    object: &mut Value,
+    patch: &Patch,
+) -> Result<(), StatusError> {
+    let Some(of) = type_of(&res.group, &res.version, &res.kind).filter(|_| !res.custom) else {
+        return Ok(());
+    };
+    for (name, own) in [
+        ("kind", res.kind.clone()),
+        ("apiVersion", res.api_version()),
+    ] {
+        let strategic = matches!(patch, Patch::Strategic(_));
+        let why = match &object[name] {
+            Value::Null => None,
+            Value::String(text) if text.is_empty() || *text == own || strategic => None,
+            Value::String(_) => Some(unknown_type(res, object)),
+            other if strategic => match other {
+                Value::Number(_) => Some("cannot convert int64 to string".to_owned()),
+                _ => Some("unrecognized type: string".to_owned()),
+            },
+            other => Some(format!(
+                "couldn't get version/kind; json parse error: json: cannot unmarshal {} into Go struct field \
+                 .{name} of type string",
+                json_type(other)
+            )),
+        };
+        if let Some(why) = why {
+            return Err(refuse(of, object, patch, &why));
+        }
+        object[name] = Value::String(own);
+    }
+    Ok(())
+}
+
+fn json_type(value: &Value) -> &'static str {
+    match value {
+        Value::Number(_) => "number",
+        Value::Bool(_) => "bool",
+        Value::Array(_) => "array",
+        _ => "object",
+    }
+}
+
+fn unknown_type(res: &Resource, object: &Value) -> String {
+    let own = res.api_version();
+    let word = |name: &str, own: &str| match object[name].as_str() {
+        None | Some("") => own.to_owned(),
+        Some(word) => word.to_owned(),
+    };
+    let (kind, api_version) = (word("kind", &res.kind), word("apiVersion", &own));
+    let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
+    if type_of(group, version, &kind).is_none() {
+        return format!(
+            "no kind {kind:?} is registered for version {api_version:?} in scheme \"pkg/runtime/scheme.go:111\""
+        );
+    }
+    let package = match res.group.split('.').next() {
+        None | Some("") => "core",
+        Some(first) => first,
+    };
+    format!(
+        "converting ({version}.{kind}) to ({package}.{}): unknown conversion",
+        res.kind
+    )
+}
+
 fn refuse(of: usize, object: &Value, patch: &Patch, why: &str) -> StatusError {
     let shown = match patch {
-        Patch::Strategic(patch) => go_map(patch),
+        Patch::Strategic(patch) => as_go(patch),
         _ => shown_object(of, object, patch),
     };
     let message = format!("Invalid value: {}: {why}", number::quoted(&shown));
@@ -94,25 +167,6 @@ fn touched(patch: &Value) -> Value {
         }
     }
     tree
-}
-
-/// As Go prints a map.
-fn go_map(value: &Value) -> String {
-    match value {
-        Value::Null => "<nil>".to_owned(),
-        Value::String(text) => text.clone(),
-        Value::Array(list) => {
-            let list: Vec<String> = list.iter().map(go_map).collect();
-            format!("[{}]", list.join(" "))
-        }
-        Value::Object(map) => {
-            let fields = map
-                .iter()
-                .map(|(name, value)| format!("{name}:{}", go_map(value)));
-            format!("map[{}]", fields.collect::<Vec<_>>().join(" "))
-        }
-        other => other.to_string(),
-    }
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::json::{fields, text};
-use super::request::WriteOptions;
+use super::request::{Subresource, WriteOptions};
 use super::{Moment, Store, meta};
 use crate::error::StatusError;
 use crate::registry::Resource;
@@ -99,6 +99,17 @@ pub(super) fn update(
     plugins::refuse(store, res, (Some(before), object), options)
 }
 
+/// Completes and checks a write of a part of a Pod.
+pub(super) fn update_part(
+    sub: Subresource,
+    (res, before): (&Resource, &Value),
+    object: &mut Value,
+) -> Result<(), StatusError> {
+    let mut causes = meta::problems(res, object);
+    pod::partly(sub, (before, object), &mut causes);
+    refuse(res, object, &causes)
+}
+
 /// Completes and checks a write of the status.
 pub(super) fn update_status(
     (res, before): (&Arc<Resource>, &Value),
@@ -115,6 +126,9 @@ pub(super) fn update_status(
         }
     }
     let mut causes = meta::problems(res, object);
+    if res.group.is_empty() && res.kind == "Service" {
+        service::check_status(object, &mut causes);
+    }
     if res.kind == "Namespace" && !res.custom && before["spec"] != object["spec"] {
         core::finalizers(object, &mut causes);
     }
@@ -237,7 +251,7 @@ fn check(
 ) {
     let kind = res.kind.as_str();
     match (res.group.as_str(), kind) {
-        ("", "Pod") => pod::pod((before, object), moment.now, causes),
+        ("", "Pod") => pod::pod((before, object), (store.facts, moment.now), causes),
         ("", "Service") => service::check(store, (before, object), causes),
         ("", "Secret") => core::secret((before, object), causes),
         ("", "ConfigMap") => core::config_map((before, object), causes),

@@ -1,11 +1,14 @@
 //! Updates and patches: from the state that is to the state that shall be.
+mod restrict;
+
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::json::{child, fields, list, set, set_at, text};
+use super::json::{child, list, set, text};
 use super::request::{DryRun, Outcome, Patch, Subresource, Target, WriteOptions};
 use super::{Moment, Store, admit, convert, meta, scale};
+use crate::apply::fields::FieldSet;
 use crate::apply::{self, managed};
 use crate::crd::{object as crd, typed};
 use crate::error::{Cause, StatusError};
@@ -104,6 +107,7 @@ impl Store {
         let after = match target.sub {
             Subresource::Scale => scale::put(target.res, &before, &patched)?,
             _ => {
+                schema::patched::same_type(target.res, &mut patched, &patch)?;
                 self.check_identity(target.res, target.namespace, &mut patched)?;
                 check_name(target, &mut patched)?;
                 check_uid(target, &before, &patched)?;
@@ -257,7 +261,7 @@ impl Store {
         mut edit: Edit<'_>,
     ) -> Result<Written, StatusError> {
         check_preconditions(&edit)?;
-        restrict(&mut edit);
+        restrict::restrict(&mut edit);
         let Edit {
             target,
             old,
@@ -273,9 +277,13 @@ impl Store {
         convert::to_storage(res, &mut before);
         convert::to_storage(res, &mut after);
         meta::tidy(&mut after);
+        let given = managed::given(res, &after);
         match target.sub {
             Subresource::None | Subresource::Scale => {
                 admit::update(self, moment, (res, &before), &mut after, options)?;
+            }
+            sub @ (Subresource::EphemeralContainers | Subresource::Resize) => {
+                admit::update_part(sub, (res, &before), &mut after)?;
             }
             _ => admit::update_status((res, &before), &mut after)?,
         }
@@ -297,17 +305,7 @@ impl Store {
         count_generation(target, &before, &mut after);
         if ownership == Ownership::Compare {
             let by = managed::Writer::new(res, options, moment.now).sub(target.sub);
-            if res.storage_api_version() == res.api_version() {
-                managed::record(&by, &before, &mut after);
-            } else {
-                // Fields go by their names in the version of the request.
-                let (mut old, mut new) = (before.clone(), after.clone());
-                convert::from_storage(res, &mut old);
-                convert::from_storage(res, &mut new);
-                managed::record(&by, &old, &mut new);
-                let managed = new["metadata"].get("managedFields").cloned();
-                set(child(&mut after, "metadata"), "managedFields", managed);
-            }
+            note_owner(&by, &before, &mut after, &given);
         }
         if managed::same(&before, &after) {
             return self.unchanged(target, &old);
@@ -402,6 +400,22 @@ pub(crate) fn is_created_by_update(res: &Resource) -> bool {
     known && !res.custom
 }
 
+/// Notes who wrote what has changed.
+fn note_owner(by: &managed::Writer<'_>, before: &Value, after: &mut Value, given: &[FieldSet]) {
+    let res = by.res();
+    if res.storage_api_version() == res.api_version() {
+        managed::record(by, before, after, given);
+        return;
+    }
+    // Fields go by their names in the version of the request.
+    let (mut old, mut new) = (before.clone(), after.clone());
+    convert::from_storage(res, &mut old);
+    convert::from_storage(res, &mut new);
+    managed::record(by, &old, &mut new, given);
+    let managed = new["metadata"].get("managedFields").cloned();
+    set(child(after, "metadata"), "managedFields", managed);
+}
+
 /// Whether a PUT of a built-in kind must say from which version.
 fn is_never_updated_blindly(res: &Resource) -> bool {
     matches!(
@@ -446,78 +460,6 @@ fn check_preconditions(edit: &Edit<'_>) -> Result<(), StatusError> {
     }
     Ok(())
 }
-
-/// Leaves of the new state only what this kind of write may change.
-fn restrict(edit: &mut Edit<'_>) {
-    let res = edit.target.res;
-    match edit.target.sub {
-        Subresource::None => {
-            if res.subresources.status {
-                let status = edit.before.get("status").cloned();
-                set(fields(&mut edit.after), "status", status);
-            }
-            let fixed = ["Namespace", "CertificateSigningRequest"].contains(&res.kind.as_str());
-            if fixed && !res.custom {
-                let spec = edit.before.get("spec").cloned();
-                set(fields(&mut edit.after), "spec", spec);
-            }
-        }
-        Subresource::Status => {
-            let mut after = edit.before.clone();
-            set(
-                fields(&mut after),
-                "status",
-                edit.after.get("status").cloned(),
-            );
-            let kept: &[&str] = if res.custom {
-                &["managedFields"]
-            } else {
-                &["managedFields", "labels", "annotations", "finalizers"]
-            };
-            for &name in kept {
-                let value = edit.after["metadata"].get(name).cloned();
-                set(child(&mut after, "metadata"), name, value);
-            }
-            edit.after = after;
-        }
-        Subresource::Finalize => {
-            let finalizers = edit.after["spec"].get("finalizers").cloned();
-            let mut after = edit.before.clone();
-            set_at(
-                &mut after,
-                "spec.finalizers",
-                finalizers.unwrap_or_else(|| json!([])),
-            );
-            edit.after = after;
-        }
-        Subresource::Approval => {
-            let conditions = edit.after["status"].get("conditions").cloned();
-            let mut after = edit.before.clone();
-            set(child(&mut after, "status"), "conditions", conditions);
-            let managed = edit.after["metadata"].get("managedFields").cloned();
-            set(child(&mut after, "metadata"), "managedFields", managed);
-            edit.after = after;
-        }
-        Subresource::Scale | Subresource::Binding => {}
-    }
-    for name in SYSTEM_FIELDS {
-        let value = edit.before["metadata"].get(*name).cloned();
-        set(child(&mut edit.after, "metadata"), name, value);
-    }
-}
-
-/// Metadata that only the store writes.
-const SYSTEM_FIELDS: &[&str] = &[
-    "uid",
-    "resourceVersion",
-    "creationTimestamp",
-    "deletionTimestamp",
-    "deletionGracePeriodSeconds",
-    "generation",
-    "generateName",
-    "selfLink",
-    "namespace",
-];
 
 /// A client that leaves `managedFields` out does not change them, nor does one that writes to a subresource or
 /// sends what cannot be read; one that sends an empty list clears them.

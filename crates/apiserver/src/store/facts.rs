@@ -17,6 +17,16 @@ pub enum LoopbackEndpoints {
     Allowed,
 }
 
+/// Whether who binds a Pod by an update may complete it, as webhooks do at its creation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BoundPods {
+    /// As Kubernetes: nobody binds by an update, and a Pod is what it was created as.
+    #[default]
+    AsCreated,
+    /// For a lab whose agent adds a container to the Pods that it takes.
+    Completed,
+}
+
 /// The facts of the cluster.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts {
@@ -24,4 +34,6 @@ pub struct Facts {
     pub service_cidr: IpNet,
     /// Whether endpoints may have loopback addresses.
     pub loopback_endpoints: LoopbackEndpoints,
+    /// Whether who binds a Pod may complete it.
+    pub bound_pods: BoundPods,
 }

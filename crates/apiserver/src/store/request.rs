@@ -57,6 +57,10 @@ pub enum Subresource {
     Binding,
     /// Only the conditions of a CertificateSigningRequest.
     Approval,
+    /// Only the containers for debugging of a Pod.
+    EphemeralContainers,
+    /// Only the amounts that a Pod's containers ask for.
+    Resize,
 }
 
 /// Whether a write only pretends.

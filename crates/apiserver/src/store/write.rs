@@ -106,7 +106,7 @@ impl Store {
         };
         let options = WriteOptions::by("kube-apiserver");
         let by = managed::Writer::new(res, &options, moment.now).sub(Subresource::Status);
-        managed::record(&by, &stored.value(), &mut after);
+        managed::record(&by, &stored.value(), &mut after, &[]);
         self.put(&res.storage, Some(Arc::clone(stored)), &mut after)?;
         Ok(())
     }

@@ -1,7 +1,8 @@
 //! Which pods get a proxy, and what the object says about it.
 //!
-//! The agent adds the proxy in the same write that binds the pod to its node, since the lab's API server
-//! calls no webhooks: whoever reads the object sees the container that runs. Pure; it starts nothing.
+//! The agent adds the proxy in the write that binds the pod to its node, since the lab's API server calls no
+//! webhooks: whoever reads the object sees the container that runs. A pod without one is bound as a scheduler
+//! does it. Pure; it starts nothing.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -47,13 +48,19 @@ impl Role {
     }
 }
 
-/// The merge patch that binds `pod` to the node, with its proxy if it shall have one.
+/// What puts a pod on its node.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Binding {
+    /// A `Binding` for the pod as it is.
+    Plain(Value),
+    /// A merge patch that adds its proxy, too.
+    WithProxy(Value),
+}
+
+/// What binds `pod` to the node, with its proxy if it shall have one that it has not yet.
 #[must_use]
-pub(crate) fn binding(pod: &Pod, namespace: &BTreeMap<String, String>, node_name: &str) -> Value {
-    let mut patch = json!({
-        "metadata": { "resourceVersion": pod.metadata.resource_version },
-        "spec": { "nodeName": node_name },
-    });
+pub(crate) fn binding(pod: &Pod, namespace: &BTreeMap<String, String>, node_name: &str) -> Binding {
+    let metadata = &pod.metadata;
     let containers = pod
         .spec
         .as_ref()
@@ -63,16 +70,24 @@ pub(crate) fn binding(pod: &Pod, namespace: &BTreeMap<String, String>, node_name
         .iter()
         .any(|container| container.name == PROXY_CONTAINER);
     if present || !wants_proxy(pod, namespace) {
-        return patch;
+        return Binding::Plain(json!({
+            "apiVersion": "v1", "kind": "Binding",
+            "metadata": { "name": metadata.name, "namespace": metadata.namespace, "uid": metadata.uid },
+            "target": { "apiVersion": "v1", "kind": "Node", "name": node_name },
+        }));
     }
     let mut all: Vec<Value> = containers
         .iter()
         .map(|container| json!(container))
         .collect();
     all.push(proxy_container(pod));
-    patch["spec"]["containers"] = Value::Array(all);
-    patch["metadata"]["labels"] = json!({ CONTROL_PLANE_LABEL: CONTROL_NAMESPACE });
-    patch
+    Binding::WithProxy(json!({
+        "metadata": {
+            "resourceVersion": metadata.resource_version,
+            "labels": { CONTROL_PLANE_LABEL: CONTROL_NAMESPACE },
+        },
+        "spec": { "nodeName": node_name, "containers": all },
+    }))
 }
 
 /// The pod's own annotation decides; without one, its namespace's does.
@@ -224,16 +239,23 @@ mod tests {
             (json!({ INJECT: "enabled" }), "disabled", true),
             (json!({}), "disabled", false),
         ] {
-            let patch = binding(&pod(&own), &namespace(of_namespace), "west-node");
+            let bound = binding(&pod(&own), &namespace(of_namespace), "west-node");
+            let patch = match bound {
+                Binding::WithProxy(patch) if wanted => patch,
+                Binding::Plain(plain) if !wanted => {
+                    assert_eq!(plain["target"]["name"], "west-node");
+                    assert_eq!(plain["metadata"]["uid"], "u", "never another pod");
+                    continue;
+                }
+                other => panic!("{own} in {of_namespace}: {other:?}"),
+            };
             assert_eq!(patch["spec"]["nodeName"], "west-node");
             assert_eq!(
                 patch["metadata"]["resourceVersion"], "7",
                 "never over a newer object"
             );
-            let proxied = patch["spec"]["containers"][1]["name"] == PROXY_CONTAINER;
-            assert_eq!(proxied, wanted, "{own} in {of_namespace}");
-            let label = patch["metadata"]["labels"][CONTROL_PLANE_LABEL] == "tombolo";
-            assert_eq!(label, wanted);
+            assert_eq!(patch["spec"]["containers"][1]["name"], PROXY_CONTAINER);
+            assert_eq!(patch["metadata"]["labels"][CONTROL_PLANE_LABEL], "tombolo");
         }
     }
 
@@ -241,17 +263,16 @@ mod tests {
     fn a_proxy_that_is_there_is_not_added_again() {
         let mut pod = pod(&json!({ INJECT: "enabled" }));
         pod.spec.as_mut().unwrap().containers[0].name = PROXY_CONTAINER.to_owned();
-        let patch = binding(&pod, &BTreeMap::new(), "west-node");
-        assert_eq!(patch["spec"], json!({ "nodeName": "west-node" }));
+        let bound = binding(&pod, &BTreeMap::new(), "west-node");
+        assert!(matches!(bound, Binding::Plain(_)), "{bound:?}");
     }
 
     #[test]
     fn a_gateway_is_told_its_suffix_and_a_proxy_its_own_address() {
-        let patch = binding(
-            &pod(&json!({ INJECT: "enabled", ENABLE_GATEWAY: "true" })),
-            &BTreeMap::new(),
-            "n",
-        );
+        let asked = pod(&json!({ INJECT: "enabled", ENABLE_GATEWAY: "true" }));
+        let Binding::WithProxy(patch) = binding(&asked, &BTreeMap::new(), "n") else {
+            panic!("a gateway has a proxy");
+        };
         let env = &patch["spec"]["containers"][1]["env"];
         assert_eq!(env[0]["value"], "0.0.0.0:4143");
         assert_eq!(env[2]["value"], "svc.cluster.local.");

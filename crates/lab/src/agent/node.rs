@@ -264,8 +264,8 @@ impl Node {
                         .namespaces
                         .find("", &namespace)
                         .map(|n| n.annotations().clone());
-                    let patch = inject::binding(pod, &labels.unwrap_or_default(), node_name);
-                    self.writer.start(Write::bind(pod, patch));
+                    let binding = inject::binding(pod, &labels.unwrap_or_default(), node_name);
+                    self.writer.start(Write::bind(pod, binding));
                 }
                 _ => {}
             }

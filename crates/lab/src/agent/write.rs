@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::ResourceExt as _;
-use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tombolo_shell::task::Tasks;
 
+use super::inject::Binding;
 use super::node::Input;
 use super::pod::PodSpec;
 
@@ -34,7 +35,7 @@ pub(super) enum Write {
         uid: String,
         namespace: String,
         name: String,
-        patch: Value,
+        binding: Binding,
     },
     /// The status of a pod.
     Status {
@@ -72,13 +73,13 @@ enum State {
 }
 
 impl Write {
-    pub(super) fn bind(pod: &Pod, patch: Value) -> Self {
+    pub(super) fn bind(pod: &Pod, binding: Binding) -> Self {
         let uid = pod.uid().unwrap_or_default();
         Self::Bind {
             uid,
             namespace: pod.namespace().unwrap_or_default(),
             name: pod.name_any(),
-            patch,
+            binding,
         }
     }
 
@@ -132,13 +133,9 @@ impl Write {
             Self::Bind {
                 namespace,
                 name,
-                patch,
+                binding,
                 ..
-            } => {
-                pods(namespace)
-                    .patch(name, &params, &Patch::Merge(patch))
-                    .await?;
-            }
+            } => bind(&pods(namespace), name, binding, &params).await?,
             Self::Status {
                 namespace,
                 name,
@@ -178,6 +175,25 @@ impl Write {
         }
         Ok(())
     }
+}
+
+async fn bind(
+    pods: &Api<Pod>,
+    name: &str,
+    binding: &Binding,
+    params: &PatchParams,
+) -> Result<(), kube::Error> {
+    match binding {
+        Binding::WithProxy(patch) => {
+            pods.patch(name, params, &Patch::Merge(patch)).await?;
+        }
+        Binding::Plain(binding) => {
+            let params = PostParams::default();
+            pods.create_subresource::<Value, Value>("binding", name, &params, binding)
+                .await?;
+        }
+    }
+    Ok(())
 }
 
 /// Sends writes.

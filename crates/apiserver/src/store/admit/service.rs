@@ -10,7 +10,7 @@ use crate::store::Store;
 use crate::store::json::{child, default, fields, list, list_mut, text};
 
 pub(super) use allocate::assign;
-pub(super) use check::{check, port_number};
+pub(super) use check::{check, check_status, port_number};
 
 const LOCAL: &str = "Local";
 

@@ -3,16 +3,21 @@ use serde_json::{Value, json};
 
 use crate::store::admit::at::{At, Causes};
 use crate::store::admit::diff;
+use crate::store::facts::BoundPods;
 use crate::store::json::{child, fields, list, list_mut, set, text};
 
 use super::scheduling;
 
 /// Compares a Pod with what it was.
-pub(super) fn check(before: &Value, object: &Value, causes: &mut Causes) {
-    // Who puts a Pod on its node by an update, which Kubernetes never allows, may also complete
-    // it: there are no admission webhooks, and this is where one would have added its container.
+pub(super) fn check(
+    bound_pods: BoundPods,
+    (before, object): (&Value, &Value),
+    causes: &mut Causes,
+) {
+    // There are no admission webhooks: where a cluster says so, who puts a Pod on its node adds
+    // the container that one would have added.
     let bound = |pod: &Value| !text(&pod["spec"], "nodeName").is_empty();
-    if !bound(before) && bound(object) {
+    if bound_pods == BoundPods::Completed && !bound(before) && bound(object) {
         return;
     }
     let (old, new) = (

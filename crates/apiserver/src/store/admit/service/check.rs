@@ -18,6 +18,32 @@ pub(in crate::store::admit) fn port_number(at: &At<'_>, causes: &mut Causes) {
     at.within(causes, (1, 65535));
 }
 
+/// What must hold of where a load balancer is reached.
+pub(in crate::store::admit) fn check_status(object: &Value, causes: &mut Causes) {
+    let status = At::new("status", &object["status"]);
+    let ingress = status.get("loadBalancer").get("ingress");
+    if object["spec"]["type"] != "LoadBalancer" && !ingress.is_empty() {
+        ingress.forbidden(
+            causes,
+            "may only be used when `spec.type` is 'LoadBalancer'",
+        );
+        return;
+    }
+    for one in ingress.items() {
+        let (ip, host) = (one.get("ip"), one.get("hostname"));
+        if !ip.is_empty() && ip.text().parse::<IpAddr>().is_err() {
+            let why = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+            ip.invalid(causes, why);
+        }
+        if !host.is_empty() {
+            host.all_invalid(causes, words::subdomain(host.text()));
+            if host.text().parse::<IpAddr>().is_ok() {
+                host.invalid(causes, "must be a DNS name, not an IP address");
+            }
+        }
+    }
+}
+
 /// What must hold of a Service.
 pub(in crate::store::admit) fn check(
     store: &Store,
