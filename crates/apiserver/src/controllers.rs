@@ -21,6 +21,7 @@ mod expiry;
 mod history;
 mod index;
 mod job;
+mod mirror;
 mod namespace;
 mod node;
 mod pods;
@@ -28,6 +29,7 @@ mod replica_set;
 mod secret;
 mod slices;
 mod stateful_set;
+mod volume;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -76,6 +78,10 @@ pub(crate) enum What {
     Endpoints,
     Event,
     Slices,
+    /// Slices of Endpoints that somebody has written.
+    Mirror,
+    Volume,
+    Claim,
 }
 
 /// One thing that a controller looks after.
@@ -148,6 +154,9 @@ fn plan_of(view: &View<'_>, what: What, namespace: &str, name: &str) -> Plan {
         What::Endpoints => endpoints::plan(view, namespace, name),
         What::Event => expiry::plan(view, namespace, name),
         What::Slices => slices::plan(view, namespace, name),
+        What::Volume => volume::plan(view, name),
+        What::Claim => volume::plan_claim(view, namespace, name),
+        What::Mirror => mirror::plan(view, namespace, name),
     }
 }
 

@@ -68,13 +68,13 @@ pub(super) fn plan(view: &View<'_>, namespace: &str, name: &str) -> Plan {
     let all = conditions::of(status);
     all.retain(|one| one["type"] != "DisruptionAllowed");
     all.push(condition);
-    if budget["status"] == before {
-        return plan;
-    }
     if selected.is_empty() {
         let message = "No matching pods found";
         let note = Note::new("controllermanager", &budget, "NoPods", message);
         plan.actions.push(Action::Tell(note));
+    }
+    if budget["status"] == before {
+        return plan;
     }
     plan.actions
         .push(Action::Update(budgets(), Subresource::Status, budget));

@@ -36,6 +36,7 @@ pub(super) fn plan(view: &View<'_>, namespace: &str, name: &str) -> Plan {
         .filter(|job| is_controlled_by(job, object.uid()))
         .collect();
     forget_old(&cron, &owned, &mut plan);
+    wonder(&cron, &owned, &mut plan);
     note_active(&mut cron, &owned, &mut plan);
     if !object.is_terminating() && cron["spec"]["suspend"] != true {
         start_next(view, &mut cron, &owned, &mut plan);
@@ -83,6 +84,24 @@ fn delete(cron: &Value, job: &Value) -> Action {
         )),
         condition: None,
     }))
+}
+
+/// Tells of Jobs that somebody else has made.
+fn wonder(cron: &Value, owned: &[Value], plan: &mut Plan) {
+    let known = list(&cron["status"], "active");
+    for job in owned {
+        let meta = &job["metadata"];
+        let listed = known.iter().any(|one| one["uid"] == meta["uid"]);
+        if listed || finished(job).is_some() || !meta["annotations"][SCHEDULED].is_null() {
+            continue;
+        }
+        let message = format!(
+            "Saw a job that the controller did not create or forgot: {}",
+            name_of(job)
+        );
+        let note = Note::new(COMPONENT, cron, "UnexpectedJob", message).warning();
+        plan.actions.push(Action::Tell(note));
+    }
 }
 
 /// Notes which Jobs run, and what has come of those that ran.

@@ -117,21 +117,16 @@ impl Index {
             due.insert(key);
         }
         match collection {
-            ("", "services") => {
-                due.insert(Key::Of(
-                    What::Endpoints,
-                    namespace,
-                    object.name().to_owned(),
-                ));
+            ("", "services" | "endpoints") => {
+                let name = object.name().to_owned();
+                due.insert(Key::Of(What::Mirror, namespace.clone(), name.clone()));
+                due.insert(Key::Of(What::Endpoints, namespace, name));
             }
-            ("", "endpoints") => {
-                due.insert(Key::Of(
-                    What::Endpoints,
-                    namespace,
-                    object.name().to_owned(),
-                ));
+            ("", "pods") => {
+                claims_of_pod(change, due);
+                self.pod(change, due);
             }
-            ("", "pods") => self.pod(change, due),
+            ("", "persistentvolumes" | "persistentvolumeclaims") => partners(change, due),
             ("", "nodes") => self.node(change, due),
             ("rbac.authorization.k8s.io", "clusterroles") => {
                 due.insert(Key::Of(What::ClusterRoles, String::new(), String::new()));
@@ -143,7 +138,9 @@ impl Index {
             }
             ("discovery.k8s.io", "endpointslices") => {
                 if let Some(service) = object.label(super::slices::SERVICE_NAME) {
-                    due.insert(Key::Of(What::Slices, namespace, service.to_owned()));
+                    let name = service.to_owned();
+                    due.insert(Key::Of(What::Mirror, namespace.clone(), name.clone()));
+                    due.insert(Key::Of(What::Slices, namespace, name));
                 }
             }
             _ => {}
@@ -259,6 +256,38 @@ impl Index {
     }
 }
 
+/// A volume concerns its claim, and the other way round.
+fn partners(change: &Change, due: &mut BTreeSet<Key>) {
+    for object in change.old.iter().chain([&change.new]) {
+        let value = object.value();
+        let (spec, reference) = (&value["spec"], &value["spec"]["claimRef"]);
+        let volume = text(spec, "volumeName");
+        if !volume.is_empty() {
+            due.insert(Key::Of(What::Volume, String::new(), volume.to_owned()));
+        }
+        let (namespace, name) = (text(reference, "namespace"), text(reference, "name"));
+        if !name.is_empty() {
+            due.insert(Key::Of(What::Claim, namespace.to_owned(), name.to_owned()));
+        }
+    }
+}
+
+/// A Pod concerns the claims that it uses.
+fn claims_of_pod(change: &Change, due: &mut BTreeSet<Key>) {
+    let object = &change.new;
+    let word = b"persistentVolumeClaim";
+    if !object.bytes().windows(word.len()).any(|part| part == word) {
+        return;
+    }
+    for volume in list(&object.value()["spec"], "volumes") {
+        let name = text(&volume["persistentVolumeClaim"], "claimName");
+        if !name.is_empty() {
+            let namespace = object.namespace().to_owned();
+            due.insert(Key::Of(What::Claim, namespace, name.to_owned()));
+        }
+    }
+}
+
 /// Who looks after the objects of a collection.
 fn what_of((group, plural): (&str, &str)) -> Option<What> {
     Some(match (group, plural) {
@@ -268,6 +297,8 @@ fn what_of((group, plural): (&str, &str)) -> Option<What> {
         ("", "services") => What::Slices,
         ("", "nodes") => What::Node,
         ("", "events") => What::Event,
+        ("", "persistentvolumes") => What::Volume,
+        ("", "persistentvolumeclaims") => What::Claim,
         ("", "replicationcontrollers") => What::ReplicationController,
         ("apps", "deployments") => What::Deployment,
         ("apps", "replicasets") => What::ReplicaSet,

@@ -16,13 +16,13 @@ use crate::store::request::{Propagation, Subresource};
 pub(super) const SERVICE_NAME: &str = "kubernetes.io/service-name";
 /// The label of a node that names its zone.
 pub(super) const ZONE: &str = "topology.kubernetes.io/zone";
-const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
+pub(super) const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 const US: &str = "endpointslice-controller.k8s.io";
 const HEADLESS: &str = "service.kubernetes.io/headless";
 /// Endpoints in one slice.
 const ENDPOINTS_MAX: usize = 100;
 
-fn slices() -> StorageKey {
+pub(super) fn slices() -> StorageKey {
     StorageKey::new("discovery.k8s.io", "endpointslices")
 }
 
@@ -276,7 +276,7 @@ fn update(
 }
 
 /// As Kubernetes stores them: an empty list is none.
-fn or_null(list: Vec<Value>) -> Value {
+pub(super) fn or_null(list: Vec<Value>) -> Value {
     if list.is_empty() {
         Value::Null
     } else {
@@ -322,7 +322,7 @@ fn delete(slice: &Value) -> Action {
     }
 }
 
-const TRIGGER: &str = "endpoints.kubernetes.io/last-change-trigger-time";
+pub(super) const TRIGGER: &str = "endpoints.kubernetes.io/last-change-trigger-time";
 
 /// Says in annotations what time the change is from; nothing, if nobody can tell.
 pub(super) fn annotate(meta: &mut Map<String, Value>, trigger: Option<String>) {

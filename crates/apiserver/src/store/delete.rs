@@ -8,7 +8,7 @@ use super::request::{DeleteOptions, Deleted, DryRun, List, Propagation, Target};
 use super::{Moment, Store, convert, meta};
 use crate::error::StatusError;
 use crate::object::Object;
-use crate::registry::{Resource, StorageKey};
+use crate::registry::Resource;
 use crate::selector::Selectors;
 
 /// The garbage collector removes it after having taken the owner reference from dependents.
@@ -80,40 +80,7 @@ impl Store {
         } else {
             self.put(&res.storage, Some(old), &mut after)?
         };
-        let shown = convert::shown(res, Arc::clone(&left))?;
-        self.release_protected(res, left)?;
-        Ok(Deleted::Terminating(shown))
-    }
-
-    /// A claim that no pod uses, and a volume that no claim has, need no protection.
-    fn release_protected(&mut self, res: &Resource, left: Arc<Object>) -> Result<(), StatusError> {
-        let protection = match (res.group.as_str(), res.kind.as_str()) {
-            ("", "PersistentVolumeClaim") if !res.custom => "kubernetes.io/pvc-protection",
-            ("", "PersistentVolume") if !res.custom => "kubernetes.io/pv-protection",
-            _ => return Ok(()),
-        };
-        let mut value = left.value();
-        let only = list(&value["metadata"], "finalizers") == [json!(protection)];
-        if !only || value["status"]["phase"] == "Bound" || self.is_mounted(&left) {
-            return Ok(());
-        }
-        child(&mut value, "metadata").remove("finalizers");
-        self.take(&res.storage, left, &mut value)?;
-        Ok(())
-    }
-
-    /// Whether a pod that has not ended uses a claim.
-    fn is_mounted(&self, claim: &Object) -> bool {
-        let pods = StorageKey::new("", "pods");
-        let mut pods = self.head.within(&pods, Some(claim.namespace()));
-        pods.any(|pod| {
-            let pod = pod.value();
-            let ended = matches!(text(&pod["status"], "phase"), "Succeeded" | "Failed");
-            let names = |volume: &Value| {
-                text(&volume["persistentVolumeClaim"], "claimName") == claim.name()
-            };
-            !ended && list(&pod["spec"], "volumes").iter().any(names)
-        })
+        Ok(Deleted::Terminating(convert::shown(res, left)?))
     }
 
     /// Deletes every selected object; what is already gone is no error.

@@ -214,6 +214,13 @@ impl<'a> At<'a> {
         }
     }
 
+    /// The same of a field whose rule is declared with its type: the value is not shown.
+    pub(in crate::store) fn fixed(&self, causes: &mut Causes, before: &Self) {
+        if self.value != before.value {
+            self.invalid_as(causes, &Value::Null, "field is immutable");
+        }
+    }
+
     /// The value as error texts show it: a missing text is an empty one.
     fn shown(&self) -> Value {
         match self.value {

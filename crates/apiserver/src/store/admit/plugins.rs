@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::limits;
 use crate::error::StatusError;
 use crate::object::Object;
+use crate::quantity::Quantity;
 use crate::registry::{Resource, StorageKey};
 use crate::store::json::{child, list, text};
 use crate::store::request::WriteOptions;
@@ -84,10 +85,35 @@ pub(super) fn refuse(
         }
     }
     security::refuse(store, res, (before, object), options)?;
+    if let Some(before) =
+        before.filter(|_| res.group.is_empty() && res.kind == "PersistentVolumeClaim")
+        && let Some(why) = growth(store, before, object)
+    {
+        return Err(StatusError::forbidden(res, name, why));
+    }
     if before.is_none() {
         quota::refuse(store, res, object)?;
     }
     Ok(())
+}
+
+/// Why a claim cannot have more than it has.
+fn growth(store: &Store, before: &Value, object: &Value) -> Option<&'static str> {
+    let size = |claim: &Value| Quantity::of(&claim["spec"]["resources"]["requests"]["storage"]);
+    if size(object) <= size(before) {
+        return None;
+    }
+    if before["status"]["phase"] != "Bound" {
+        return Some("Only bound persistent volume claims can be expanded");
+    }
+    let class = text(&object["spec"], "storageClassName");
+    let classes = StorageKey::new("storage.k8s.io", "storageclasses");
+    let found = store.head.get(&classes, "", class);
+    let grows = found.is_some_and(|class| class.value()["allowVolumeExpansion"] == true);
+    (!grows).then_some(
+        "only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support \
+         resize",
+    )
 }
 
 /// The objects of a core kind in a namespace.

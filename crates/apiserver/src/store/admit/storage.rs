@@ -329,12 +329,12 @@ fn class(before: Option<&Value>, object: &Value, causes: &mut Causes) {
     if let Some(before) = before {
         let old = At::new("", before);
         for name in [
-            "parameters",
             "provisioner",
+            "parameters",
             "reclaimPolicy",
             "volumeBindingMode",
         ] {
-            at.get(name).immutable(causes, &old.get(name));
+            at.get(name).fixed(causes, &old.get(name));
         }
         return;
     }
