@@ -82,7 +82,7 @@ fn is_open(attributes: &Attributes) -> bool {
     attributes.resource.is_empty() && OPEN.contains(&path)
 }
 
-fn place(route: &Route) -> Place {
+pub(super) fn place(route: &Route) -> Place {
     let Attributes {
         path,
         verb,
@@ -91,6 +91,7 @@ fn place(route: &Route) -> Place {
     } = &route.attributes;
     match (path.as_str(), verb.as_str()) {
         ("/api" | "/apis" | "/api/" | "/apis/", _) => Place::Discovery,
+        ("/openid/v1/jwks", _) => Place::Keys,
         ("/openapi/v2" | "/openapi/v2/", _) => Place::OpenApi,
         ("", _) if subresource == "log" => Place::Other,
         ("", "watch") => Place::Watch,

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, USER_AGENT};
+use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
 use http::request::Parts;
 use http::{Response, StatusCode};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::access::{method_not_allowed, no_such_resource};
-use super::body::{self, Body, Wants};
-use super::negotiate::Accept;
+use super::access::{self, method_not_allowed, no_such_resource};
+use super::body::{self, Body, Syntax, Wants};
+use super::negotiate::{self, Accept, Form};
 use super::query::Query;
 use super::route::Route;
 use super::server::ApiServer;
@@ -48,15 +48,45 @@ impl Call {
     }
 
     /// Answers; a refusal is an answer.
-    pub(super) async fn answer(self, bytes: Bytes) -> Response<Body> {
-        let mut response = match self.dispatch(bytes).await {
+    pub(super) async fn answer(mut self, bytes: Bytes) -> Response<Body> {
+        let answer = match self.settle() {
+            Ok(()) => self.dispatch(bytes).await,
+            Err(error) => Err(error),
+        };
+        let mut response = match answer {
             Ok(response) => response,
-            Err(error) => respond::refusal(&error, self.accept.syntax),
+            Err(error) => respond::refusal(&error, self.refusal_syntax()),
         };
         for warning in self.warnings.take() {
             respond::warn(&mut response, &warning);
         }
         response
+    }
+
+    fn accepted(&self) -> Option<&str> {
+        let header = self.parts.headers.get(ACCEPT);
+        header.and_then(|value| value.to_str().ok())
+    }
+
+    /// Custom kinds have no form in protobuf: another clause of the client's decides.
+    fn settle(&mut self) -> Result<(), StatusError> {
+        let named = !self.route.attributes.resource.is_empty();
+        if named
+            && self.accept.syntax == Syntax::Protobuf
+            && self.resource().is_ok_and(|res| res.custom)
+        {
+            let place = access::place(&self.route);
+            self.accept = negotiate::accept_custom(self.accepted(), place)?;
+        }
+        Ok(())
+    }
+
+    /// A refusal is no table, whatever was asked for.
+    fn refusal_syntax(&self) -> Syntax {
+        match self.accept.form {
+            Form::Table | Form::Metadata | Form::MetadataList => negotiate::syntax(self.accepted()),
+            _ => self.accept.syntax,
+        }
     }
 
     async fn dispatch(&self, bytes: Bytes) -> Answer {
@@ -95,7 +125,7 @@ impl Call {
         }
         match (verb.as_str(), subresource.as_str()) {
             ("watch", "") => watch::answer(self, &res, permit),
-            ("get", "log") => logs::answer(self, &res, permit).await,
+            ("get", "log") if !res.custom => logs::answer(self, &res, permit).await,
             (_, sub) if connect::is_connection(sub) && res.subresources.others.contains(&sub) => {
                 connect::answer(self, &res)
             }

@@ -181,7 +181,10 @@ fn openapi_v2(call: &Call) -> Answer {
 fn openapi_v3(call: &Call, path: &str) -> Answer {
     let registry = call.server.db.registry();
     let Some(document) = openapi::document(&registry, path) else {
-        return Ok(not_found());
+        // Refused without words.
+        let mut response = Response::new(Body::whole(Bytes::new()));
+        *response.status_mut() = StatusCode::NOT_FOUND;
+        return Ok(response);
     };
     let asked = call.query.text("hash").map(str::to_owned);
     match asked {

@@ -142,11 +142,7 @@ fn page(
         items.retain(|object| key(object).as_str() >= start.after.as_str());
     }
     // A list from memory at any version comes whole.
-    let limit = if asked.version == "0" && asked.continue_token.is_empty() {
-        0
-    } else {
-        asked.limit
-    };
+    let limit = if asked.version == "0" { 0 } else { asked.limit };
     let (mut next, mut remaining) = (None, None);
     if limit > 0 && items.len() > limit {
         remaining = selectors.is_everything().then_some(items.len() - limit);
@@ -172,16 +168,17 @@ fn start(asked: &ListOptions) -> Result<Start, StatusError> {
             })?),
         };
     if !asked.continue_token.is_empty() {
+        let start = read_token(&asked.continue_token).map_err(|why| {
+            StatusError::bad_request(format!(
+                "invalid continue token: continue key is not valid: {why}"
+            ))
+        })?;
         if named.is_some_and(|version| version != 0) {
             return Err(StatusError::bad_request(
                 "specifying resource version is not allowed when using continue",
             ));
         }
-        return read_token(&asked.continue_token).map_err(|why| {
-            StatusError::bad_request(format!(
-                "invalid continue token: continue key is not valid: {why}"
-            ))
-        });
+        return Ok(start);
     }
     // Without a word about it, a limit makes a version an exact one.
     let exact = match asked.version_match.as_str() {
@@ -279,7 +276,7 @@ fn expired(asked: &ListOptions, after: &str) -> StatusError {
 
 /// 504: the version is still to come.
 pub(super) fn too_large(asked: u64, now: u64) -> StatusError {
-    let text = format!("Too large resource version: {asked}, current: {now}");
+    let text = format!("Timeout: Too large resource version: {asked}, current: {now}");
     let mut error = StatusError::new(504, "Timeout", text);
     error.details = Some(json!({"causes": [{"reason": "ResourceVersionTooLarge",
         "message": "Too large resource version"}]}));

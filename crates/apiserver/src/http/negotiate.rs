@@ -43,6 +43,8 @@ pub(super) enum Place {
     Discovery,
     /// `/openapi/v2`.
     OpenApi,
+    /// The keys of tokens.
+    Keys,
     /// Anything else.
     Other,
 }
@@ -87,6 +89,12 @@ pub(super) fn accept(header: Option<&str>, place: Place) -> Result<Accept, Statu
         error.details = Some(serde_json::json!({}));
         return Err(error);
     }
+    if place == Place::Keys {
+        let why = "406: Not Acceptable\n\nAvailable representations: application/jwk-set+json";
+        let mut error = refuse(why.to_owned());
+        error.details = Some(serde_json::json!({}));
+        return Err(error);
+    }
     let accepted = if place == Place::Watch {
         STREAMS
     } else {
@@ -97,10 +105,26 @@ pub(super) fn accept(header: Option<&str>, place: Place) -> Result<Accept, Statu
     )))
 }
 
+/// The same of a custom kind, which has no form in protobuf.
+pub(super) fn accept_custom(header: Option<&str>, place: Place) -> Result<Accept, StatusError> {
+    let clauses = header.unwrap_or_default().split(',');
+    let rest: Vec<&str> = clauses
+        .filter(|clause| essence(clause) != Some(Syntax::Protobuf))
+        .collect();
+    if rest.is_empty() {
+        return Err(refuse(format!(
+            "only the following media types are accepted: {TYPES}"
+        )));
+    }
+    accept(Some(&rest.join(",")), place)
+}
+
 /// In which syntax a client is refused that never came to be answered.
 pub(super) fn syntax(header: Option<&str>) -> Syntax {
     let clauses = header.unwrap_or_default().split(',');
-    clauses.filter_map(essence).next().unwrap_or(Syntax::Json)
+    // A refusal is never a table.
+    let plain = clauses.filter(|clause| !clause.contains("as="));
+    plain.filter_map(essence).next().unwrap_or(Syntax::Json)
 }
 
 fn refuse(message: String) -> StatusError {

@@ -39,7 +39,11 @@ pub(super) async fn answer(call: &Call, res: &Arc<Resource>, bytes: &[u8]) -> An
 
 fn get(call: &Call, res: &Arc<Resource>) -> Answer {
     if let Some(text) = call.query.text("resourceVersion") {
-        options::version(text).map_err(options::no_version)?;
+        let wanted = options::version(text).map_err(options::no_version)?;
+        let now = call.server.db.snapshot().version;
+        if wanted > now {
+            return Err(list::too_large(wanted, now));
+        }
     }
     let target = call.target(res);
     let object = call.server.db.get(res, target.namespace, target.name)?;

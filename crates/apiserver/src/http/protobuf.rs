@@ -22,9 +22,9 @@ const MAGIC: &[u8] = b"k8s\0";
 /// # Errors
 /// When it is no such body, or of a kind that is not built in.
 pub(super) fn decode(bytes: &[u8]) -> Result<Value, String> {
-    let envelope = bytes
-        .strip_prefix(MAGIC)
-        .ok_or("it does not begin as Kubernetes' protobuf")?;
+    let envelope = bytes.strip_prefix(MAGIC).ok_or(
+        "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]",
+    )?;
     let (mut version, mut kind, mut raw) = (String::new(), String::new(), &[][..]);
     for part in parts(envelope) {
         match part? {

@@ -20,6 +20,8 @@ pub(super) fn route(method: &Method, path: &str, query: &Query) -> Option<Route>
         return Some(plain(method, &decoded));
     }
     let decoded = decoded.trim_matches('/');
+    // An empty name of a namespace is none.
+    let decoded = decoded.replacen("/namespaces//", "/", 1);
     if decoded.starts_with("api") && decoded.contains("//") {
         return None;
     }

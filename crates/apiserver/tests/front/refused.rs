@@ -223,7 +223,7 @@ async fn nonsense_gets_a_status_that_says_what_is_wrong() {
             vec![("content-type", "application/vnd.kubernetes.protobuf")],
             map,
             400,
-            "does not begin as Kubernetes' protobuf",
+            "does not appear to be a protobuf message",
         ),
         (
             "POST",

@@ -460,7 +460,8 @@ fn function(name: &str, args: &[Estimate<'_>]) -> CostAndSize {
             by(text.most(), TEXT_FACTOR),
             (name == "url").then(|| text.sizes()),
         ),
-        ("string", [value]) => (by(value.most(), TEXT_FACTOR), Some(value.sizes())),
+        // How long a text that something else becomes may be is not known.
+        ("string", [_]) => (1, None),
         ("sets.contains" | "sets.intersects", [a, b]) => (a.most().saturating_mul(b.most()), None),
         ("sets.equivalent", [a, b]) => (a.most().saturating_mul(b.most()).saturating_mul(2), None),
         _ => (1, None),

@@ -126,8 +126,14 @@ pub(super) fn check(kind: &str, (before, object): (Option<&Value>, &Value), caus
     } else {
         selector.required(causes, "");
     }
-    if let Some(old) = old {
-        changed(&old, &spec, causes);
+    if let (Some(old), Some(before)) = (old, before) {
+        let status = &before["status"];
+        let suspended = list(status, "conditions")
+            .iter()
+            .any(|one| one["type"] == "Suspended" && one["status"] == "True");
+        let idle = status["active"].as_i64().unwrap_or(0) == 0;
+        let stopped = idle && (suspended || status["startTime"].is_null());
+        changed(&old, &spec, stopped, causes);
     }
 }
 
@@ -226,7 +232,32 @@ fn indexed(spec: &At<'_>, causes: &mut Causes) {
     }
 }
 
-fn changed(old: &At<'_>, spec: &At<'_>, causes: &mut Causes) {
+/// The template stays as it is; of a Job that is suspended and runs nothing a few things may change.
+fn template(old: &At<'_>, spec: &At<'_>, stopped: bool, causes: &mut Causes) {
+    let template = spec.get("template");
+    let suspended = old.get("suspend").is_true();
+    let kept = may_change(old, spec, stopped);
+    let (field, shown) = if suspended && stopped {
+        if template.value["spec"] == kept["spec"] {
+            return;
+        }
+        let spec = template.get("spec");
+        (spec.path, diff::internal_spec(spec.value))
+    } else {
+        if *template.value == kept {
+            return;
+        }
+        let shown = diff::internal_template(template.value);
+        (template.path, shown)
+    };
+    causes.push(Cause {
+        reason: "FieldValueInvalid",
+        message: format!("Invalid value: {shown}: field is immutable"),
+        field,
+    });
+}
+
+fn changed(old: &At<'_>, spec: &At<'_>, stopped: bool, causes: &mut Causes) {
     let completions = spec.get("completions");
     if spec.get("completionMode").text() != "Indexed" {
         completions.immutable(causes, &old.get("completions"));
@@ -240,17 +271,7 @@ fn changed(old: &At<'_>, spec: &At<'_>, causes: &mut Causes) {
         );
     }
     spec.get("selector").immutable(causes, &old.get("selector"));
-    let template = spec.get("template");
-    if *template.value != may_change(old, spec) {
-        causes.push(Cause {
-            reason: "FieldValueInvalid",
-            message: format!(
-                "Invalid value: {}: field is immutable",
-                diff::internal_template(template.value)
-            ),
-            field: template.path,
-        });
-    }
+    template(old, spec, stopped, causes);
     for name in [
         "completionMode",
         "podFailurePolicy",
@@ -263,9 +284,9 @@ fn changed(old: &At<'_>, spec: &At<'_>, causes: &mut Causes) {
 }
 
 /// The old template, with what may change of a Job that is suspended taken from the new one.
-fn may_change(old: &At<'_>, new: &At<'_>) -> Value {
+fn may_change(old: &At<'_>, new: &At<'_>, stopped: bool) -> Value {
     let mut template = old.get("template").value.clone();
-    if !old.get("suspend").is_true() {
+    if !(old.get("suspend").is_true() && stopped) {
         return template;
     }
     let fresh = new.get("template");

@@ -8,6 +8,33 @@ use super::words;
 
 const PEM: &str = "-----BEGIN CERTIFICATE REQUEST-----";
 
+/// What a certificate can be for.
+const USAGES: [&str; 23] = [
+    "any",
+    "cert sign",
+    "client auth",
+    "code signing",
+    "content commitment",
+    "crl sign",
+    "data encipherment",
+    "decipher only",
+    "digital signature",
+    "email protection",
+    "encipher only",
+    "ipsec end system",
+    "ipsec tunnel",
+    "ipsec user",
+    "key agreement",
+    "key encipherment",
+    "microsoft sgc",
+    "netscape sgc",
+    "ocsp signing",
+    "s/mime",
+    "server auth",
+    "signing",
+    "timestamping",
+];
+
 /// What must hold of a CertificateSigningRequest.
 pub(super) fn check(object: &Value, causes: &mut Causes) {
     let spec = At::new("", object).get("spec");
@@ -20,12 +47,27 @@ pub(super) fn check(object: &Value, causes: &mut Causes) {
     if usages.is_empty() {
         usages.required(causes, "");
     }
+    let mut seen = Vec::new();
+    for usage in usages.items() {
+        if !USAGES.contains(&usage.text()) {
+            usage.unsupported(causes, &USAGES);
+        }
+    }
+    for usage in usages.items() {
+        if seen.contains(&usage.text()) {
+            usage.duplicate(causes);
+        }
+        seen.push(usage.text());
+    }
     let signer = spec.get("signerName");
     let name = signer.text();
     let named = name
         .split_once('/')
         .is_some_and(|(domain, path)| domain.contains('.') && is_path(domain) && is_path(path));
-    if name.is_empty() {
+    if name == "kubernetes.io/legacy-unknown" {
+        let why = "the legacy signerName is not allowed via this API version";
+        signer.invalid(causes, why);
+    } else if name.is_empty() {
         signer.required(causes, "");
     } else if !named {
         let why = "must be a fully qualified domain and path of the form 'example.com/signer-name'";

@@ -258,18 +258,14 @@ pub(super) fn node((before, object): (Option<&Value>, &Value), causes: &mut Caus
     }
     let Some(before) = before else { return };
     let old = &before["spec"];
-    for name in ["podCIDR", "podCIDRs", "providerID"] {
-        let (old, new) = (&old[name], spec.get(name));
-        if !old.is_null() && *old != *new.value {
-            let why = "node updates may not change podCIDR except from \"\" to valid";
-            match name {
-                "providerID" => {
-                    let why = "node updates may not change providerID except from \"\" to valid";
-                    new.forbidden(causes, why);
-                }
-                _ => new.forbidden(causes, why),
-            }
-        }
+    let changed = |name: &str| !old[name].is_null() && old[name] != *spec.get(name).value;
+    if changed("podCIDR") || changed("podCIDRs") {
+        let why = "node updates may not change podCIDR except from \"\" to valid";
+        spec.get("podCIDRs").forbidden(causes, why);
+    }
+    if changed("providerID") {
+        let why = "node updates may not change providerID except from \"\" to valid";
+        spec.get("providerID").forbidden(causes, why);
     }
 }
 

@@ -102,17 +102,24 @@ pub(super) fn of(name: &str, old: &Value, new: &Value) -> String {
 
 /// A pod template on one line, as Kubernetes keeps it.
 pub(super) fn internal_template(template: &Value) -> String {
-    let mut spec = String::new();
-    print_struct("PodSpec", &template["spec"], 1, &mut spec);
     let mut out = String::from("{");
     for (name, value) in template["metadata"].as_object().into_iter().flatten() {
         write!(out, "\"{name}\":{value},").unwrap_or_default();
     }
     out.push_str("\"Spec\":");
-    for line in spec.lines() {
+    out.push_str(&internal_spec(&template["spec"]));
+    out.push('}');
+    out
+}
+
+/// The spec of a Pod, as the same texts print it.
+pub(super) fn internal_spec(spec: &Value) -> String {
+    let mut text = String::new();
+    print_struct("PodSpec", spec, 1, &mut text);
+    let mut out = String::new();
+    for line in text.lines() {
         out.push_str(&line.trim_start().replacen("\": ", "\":", 1));
     }
-    out.push('}');
     out
 }
 
