@@ -182,18 +182,23 @@ fn reduce(
         Some(server) => reader.fault("clusters.server", format!("{server:?} is no https URL")),
         None => reader.fault("clusters.server", "is empty"),
     }
-    match reader.text(parts.cluster, "certificate-authority-data") {
-        Some(data) => {
-            validity::authorities(reader, "clusters.certificate-authority-data", data, now);
+    const AUTHORITY: &str = "clusters.certificate-authority-data";
+    let unverified = parts.cluster["insecure-skip-tls-verify"] == true;
+    match (
+        reader.text(parts.cluster, "certificate-authority-data"),
+        unverified,
+    ) {
+        (Some(data), false) => {
+            validity::authorities(reader, AUTHORITY, data, now);
             cluster["certificate-authority-data"] = json!(data);
         }
-        None => reader.fault(
-            "clusters.certificate-authority-data",
-            "is empty: the authority must be inline",
-        ),
-    }
-    if parts.cluster["insecure-skip-tls-verify"] == true {
-        reader.fault("clusters.insecure-skip-tls-verify", "is not allowed");
+        (Some(_), true) => {
+            let why = "contradicts the authority that is given";
+            reader.fault("clusters.insecure-skip-tls-verify", why);
+        }
+        (None, false) => reader.fault(AUTHORITY, "is empty: the authority must be inline"),
+        // Whoever wrote the Secret said so; whoever listens says so again.
+        (None, true) => cluster["insecure-skip-tls-verify"] = json!(true),
     }
     if let Some(name) = reader.text(parts.cluster, "tls-server-name") {
         cluster["tls-server-name"] = json!(name);

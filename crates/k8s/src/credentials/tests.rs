@@ -142,6 +142,11 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "clusters.certificate-authority-data: expired at 2025-12-31T00:00:00Z",
     ),
     (
+        "/clusters/0/cluster",
+        r#"{"server":"https://east","insecure-skip-tls-verify":true,"certificate-authority-data":"FUTURE"}"#,
+        "clusters.insecure-skip-tls-verify: contradicts the authority that is given",
+    ),
+    (
         "/users/0/user",
         "{}",
         "users.token: is empty, and there is no client certificate either",
@@ -182,6 +187,17 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "clusters: must be a list, not a string",
     ),
 ];
+
+#[tokio::test]
+async fn a_server_may_go_unverified_where_that_is_said() {
+    let mut kubeconfig = base();
+    kubeconfig["clusters"][0]["cluster"] =
+        json!({ "server": "https://127.20.0.1:6443", "insecure-skip-tls-verify": true });
+    let read = read(&secret(&kubeconfig.to_string()), now()).unwrap();
+    let options = KubeConfigOptions::default();
+    let config = Config::from_custom_kubeconfig(read.kubeconfig, &options).await;
+    assert!(config.unwrap().accept_invalid_certs);
+}
 
 #[test]
 fn what_is_wrong_is_named() {
