@@ -18,6 +18,7 @@ pub(crate) mod peers;
 pub(crate) mod probe;
 pub(crate) mod roll;
 pub(crate) mod standing;
+pub(crate) mod tell;
 pub(crate) mod trim;
 
 /// What reaches the owner.

@@ -2,6 +2,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tombolo_core::plan::{About, Problem};
+use tombolo_core::service::ServiceKey;
 use tombolo_core::status::Reason;
 
 use crate::names::{EVENT_SKIPPED, LINK_API_VERSION};
@@ -38,6 +39,41 @@ pub fn of(problem: &Problem, uid: Option<&str>, now: Timestamp) -> Value {
         "message": problem.message,
         "source": { "component": "tombolo-control" },
         "reportingComponent": "tombolo-control",
+        "firstTimestamp": now,
+        "lastTimestamp": now,
+        "count": 1,
+    })
+}
+
+/// An Event of the cluster linked to, about a Service there that `cluster`'s Link does not mirror: worded, and
+/// told apart, as Linkerd does it.
+#[must_use]
+pub fn skipped(
+    (service, uid): (&ServiceKey, &str),
+    cluster: &str,
+    why: &str,
+    now: Timestamp,
+) -> Value {
+    let message = format!("Skipped mirroring service: {why}");
+    let mut hash = Fnv::new();
+    for text in [uid, cluster, &message] {
+        hash.write(text.as_bytes());
+    }
+    let (namespace, name) = (service.namespace.as_str(), service.name.as_str());
+    let now = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let component = format!("linkerd-service-mirror-{cluster}");
+    json!({
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": { "namespace": namespace, "name": format!("{name}.{:016x}", hash.0) },
+        "involvedObject": {
+            "apiVersion": "v1", "kind": "Service", "namespace": namespace, "name": name, "uid": uid,
+        },
+        "type": "Normal",
+        "reason": EVENT_SKIPPED,
+        "message": message,
+        "source": { "component": component },
+        "reportingComponent": component,
         "firstTimestamp": now,
         "lastTimestamp": now,
         "count": 1,
@@ -130,6 +166,25 @@ mod tests {
         assert_eq!(first, name(&problem("x"), Some("u1"), 99));
         assert_ne!(first, name(&problem("y"), Some("u1"), 0));
         assert_ne!(first, name(&problem("x"), Some("u2"), 0));
+    }
+
+    #[test]
+    fn the_owner_of_a_service_finds_an_event_beside_it() {
+        let service = ServiceKey {
+            namespace: Namespace::parse("demo").unwrap(),
+            name: tombolo_core::name::ServiceName::parse("web").unwrap(),
+        };
+        let why = "namespace does not exist";
+        let event = |uid, cluster| skipped((&service, uid), cluster, why, Timestamp::UNIX_EPOCH);
+        let first = event("u1", "east");
+        serde_json::from_value::<Event>(first.clone()).unwrap();
+        assert_eq!(
+            first["message"],
+            "Skipped mirroring service: namespace does not exist"
+        );
+        assert_eq!(first["source"]["component"], "linkerd-service-mirror-east");
+        assert_ne!(first["metadata"], event("u2", "east")["metadata"]);
+        assert_ne!(first["metadata"], event("u1", "north")["metadata"]);
     }
 
     #[test]

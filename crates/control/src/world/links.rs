@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tombolo_core::cluster::{Change, Decision, Observation, Path, Signal, Verdict};
 use tombolo_core::link::{Fault, GatewayHost, Link, LinkKey, LinkSpec};
 use tombolo_core::service::ServiceKey;
+use tombolo_core::status::Reason;
 use tombolo_core::world::{
     Contact, Credentials, Export, Exports, GatewayHealth, GatewayView, LinkView, Remote,
 };
@@ -320,6 +321,11 @@ impl LinkState {
         }
     }
 
+    /// Whom the Link leads to at the moment.
+    pub(crate) const fn peer(&self) -> Option<PeerId> {
+        self.current
+    }
+
     fn follow_credentials(&mut self, link: &Link, secret: Option<&Secret>, peers: &mut Peers) {
         let read = match secret {
             Some(secret) => tombolo_k8s::credentials::read(secret, Timestamp::now()),
@@ -390,7 +396,8 @@ impl LinkState {
         if self.gateway.as_ref().map(|state| &state.watched) == wanted.as_ref() {
             return;
         }
-        if let Some(old) = self.gateway.take() {
+        let old = self.gateway.take();
+        if let Some(old) = &old {
             old.tasks.cancel();
         }
         self.addresses = literal(link);
@@ -401,7 +408,10 @@ impl LinkState {
             tasks.spawn("gateway", watching);
             GatewayState {
                 watched,
-                path: Path::new(threshold),
+                path: match old {
+                    Some(_) => Path::new(threshold),
+                    None => remembered(&self.status, threshold),
+                },
                 tasks,
             }
         });
@@ -449,6 +459,22 @@ fn introduced_remote(name: &Arc<str>, known: &Known) -> directory::Remote {
         },
         trust_domain: Some(Arc::clone(&known.trust_domain)),
     }
+}
+
+/// A gateway that was down when the Link's status was written is so until a probe gets through: a process that
+/// begins must not send traffic there once more.
+fn remembered(status: &Value, threshold: u32) -> Path {
+    let mut path = Path::new(threshold);
+    let conditions = status["conditions"].as_array();
+    let down = conditions.into_iter().flatten().find(|condition| {
+        condition["type"] == "GatewayAlive" && condition["reason"] == Reason::GatewayDown.as_str()
+    });
+    if let Some(why) = down.and_then(|down| down["message"].as_str()) {
+        for _ in 0..threshold.max(1) {
+            path.on(Observation::Failed(why.to_owned()));
+        }
+    }
+    path
 }
 
 /// The addresses of a gateway that need no resolving.

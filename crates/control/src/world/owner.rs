@@ -26,10 +26,12 @@ use super::intake::Listings;
 use super::links::Links;
 use super::metrics::Counts;
 use super::roll::Roll;
+use super::tell::Skipped;
 use crate::discovery::directory::{Directory, PeerId};
 use crate::discovery::model::Key;
 use crate::server::Shared;
 
+mod others;
 mod peer;
 mod take;
 
@@ -74,6 +76,8 @@ pub(crate) struct Owner {
     secrets: Roll<Arc<Secret>>,
     /// Problems that Events were written for.
     told: BTreeSet<Problem>,
+    /// What Events in other clusters were written for.
+    told_others: BTreeSet<(LinkKey, Skipped)>,
     due: Due,
     backoff: Backoff,
 }
@@ -107,6 +111,7 @@ impl Owner {
             links: Roll::default(),
             secrets: Roll::default(),
             told: BTreeSet::new(),
+            told_others: BTreeSet::new(),
             due: Due {
                 attend: false,
                 judge: false,
@@ -217,6 +222,7 @@ impl Owner {
             .collect();
         let plan = plan(&self.world);
         self.parts.counts.planned();
+        self.tell_others(&plan);
         let job = self.job(plan);
         if job.actions.is_empty() && job.statuses.is_empty() && job.events.is_empty() {
             return;

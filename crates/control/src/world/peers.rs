@@ -18,12 +18,15 @@ use tombolo_shell::task::Tasks;
 
 use super::Input;
 use super::feed::{self, Cluster, Source, What};
+use super::tell::{self, Skipped};
 use crate::discovery::directory::PeerId;
 
 /// Questions in a row without an answer, at one a second, until a cluster counts as silent.
 const SILENCES_MAX: u32 = 3;
 /// Connecting to a peer's API server takes no longer.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
+/// Events in other clusters that wait to be written.
+const REPORTS_MAX: usize = 256;
 /// How often a peer that cannot even be asked says so.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(1);
 
@@ -51,6 +54,8 @@ pub(crate) struct Peer {
     kubeconfig: Kubeconfig,
     selectors: Vec<Selector>,
     tasks: Tasks,
+    reports: mpsc::Sender<Skipped>,
+    telling: Tasks,
 }
 
 /// What a cluster's API server made of our credentials when it answered last.
@@ -104,6 +109,7 @@ impl Peers {
         }
         let id = self.next;
         self.next += 1;
+        let (reports, received) = mpsc::channel(REPORTS_MAX);
         let peer = Peer {
             server: server_of(kubeconfig),
             control: Path::new(SILENCES_MAX),
@@ -118,6 +124,8 @@ impl Peers {
             kubeconfig: kubeconfig.clone(),
             selectors: selectors.to_vec(),
             tasks: self.tasks.child(),
+            reports,
+            telling: self.tasks.child(),
         };
         tracing::info!(
             peer = id,
@@ -125,6 +133,14 @@ impl Peers {
             "listens to another cluster"
         );
         listen(id, &peer, &self.inputs);
+        let kubeconfig = kubeconfig.clone();
+        peer.telling.spawn("events of a peer", async move {
+            match client(kubeconfig).await {
+                Ok(client) => tell::tell(client, received).await,
+                // Whoever listens says so.
+                Err(_) => std::future::pending().await,
+            }
+        });
         self.peers.insert(id, peer);
         id
     }
@@ -180,6 +196,7 @@ impl Peers {
                     "no longer listens to a cluster"
                 );
                 peer.tasks.cancel();
+                peer.telling.cancel();
             }
         }
         gone
@@ -190,6 +207,11 @@ impl Peer {
     /// Whether its API server keeps refusing our credentials; once alone may be its own trouble.
     pub(crate) const fn refuses_us(&self) -> bool {
         matches!(self.entry, Entry::Refused) && matches!(self.control.signal(), Signal::Down { .. })
+    }
+
+    /// Has it said in that cluster why a Service is not mirrored; false if there is too much to say already.
+    pub(crate) fn tell(&self, skipped: Skipped) -> bool {
+        self.reports.try_send(skipped).is_ok()
     }
 
     /// Whether anybody may want a Service with what `service` says of itself.
@@ -348,6 +370,9 @@ async fn client(kubeconfig: Kubeconfig) -> Result<kube::Client, String> {
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &options)
         .await
         .map_err(|error| format!("the kubeconfig cannot be used: {}", feed::causes(&error)))?;
+    if config.accept_invalid_certs {
+        tracing::warn!(server = %config.cluster_url, "insecure-skip-tls-verify: whoever answers there is believed");
+    }
     config.connect_timeout = Some(CONNECT_DEADLINE);
     kube::Client::try_from(config)
         .map_err(|error| format!("the kubeconfig cannot be used: {}", feed::causes(&error)))

@@ -9,6 +9,7 @@ mod collisions;
 mod discovery;
 mod exclusions;
 mod federation;
+mod gateways;
 mod headless;
 mod inherited;
 mod links;
@@ -54,6 +55,7 @@ pub(crate) fn all() -> Vec<Case> {
         collisions::CASES,
         namespaces::CASES,
         federation::CASES,
+        gateways::CASES,
         headless::CASES,
         inherited::CASES,
         links::CASES,

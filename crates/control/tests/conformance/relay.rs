@@ -108,3 +108,56 @@ async fn serve(client: TcpStream, upstream: SocketAddr, mut passage: watch::Rece
         _ = cut => {}
     }
 }
+
+/// What a gateway's probes are answered by.
+pub(crate) struct Prober {
+    pub(crate) address: SocketAddr,
+    status: watch::Sender<u16>,
+    path: watch::Receiver<String>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Prober {
+    pub(crate) async fn at(ip: std::net::IpAddr) -> std::io::Result<Self> {
+        let listener = TcpListener::bind((ip, 0)).await?;
+        let address = listener.local_addr()?;
+        let (status, now) = watch::channel(200);
+        let (asked, path) = watch::channel(String::new());
+        let task = spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                let mut bytes = vec![0; 4096];
+                let count = client.read(&mut bytes).await.unwrap_or(0);
+                let request = String::from_utf8_lossy(&bytes[..count]).into_owned();
+                let path = request.split(' ').nth(1).unwrap_or_default().to_owned();
+                asked.send_replace(path);
+                let status = *now.borrow();
+                let answer = format!(
+                    "HTTP/1.1 {status} X\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+                );
+                client.write_all(answer.as_bytes()).await.ok();
+            }
+        });
+        Ok(Self {
+            address,
+            status,
+            path,
+            task,
+        })
+    }
+
+    /// From now on.
+    pub(crate) fn answers(&self, status: u16) {
+        self.status.send_replace(status);
+    }
+
+    /// What was asked for last.
+    pub(crate) fn path(&self) -> String {
+        self.path.borrow().clone()
+    }
+}
+
+impl Drop for Prober {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

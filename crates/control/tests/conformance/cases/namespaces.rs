@@ -2,7 +2,7 @@
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use super::cases;
+use super::{cases, secrets};
 use crate::conformance::objects::{self, EXPORTED, FEDERATED, LINKS};
 use crate::conformance::site::Site;
 use crate::conformance::world::World;
@@ -13,6 +13,7 @@ cases!["namespaces":
     what_waited_for_its_namespace_is_federated_when_it_comes,
     a_missing_namespace_keeps_nothing_else_from_being_mirrored,
     the_event_is_written_once,
+    the_owner_of_the_service_is_told_beside_it,
 ];
 
 /// A namespace in the remote cluster only.
@@ -122,6 +123,48 @@ async fn the_event_is_written_once(w: &mut World) -> Result<()> {
     ensure!(
         message.starts_with("Skipped mirroring service: namespace does not exist"),
         "{message}"
+    );
+    Ok(())
+}
+
+async fn the_owner_of_the_service_is_told_beside_it(w: &mut World) -> Result<()> {
+    // A2, where the credentials may write Events: those of Links that Linkerd made
+    let there = there(w).await?;
+    let service = objects::service(&there, "web", json!({EXPORTED: "true"}));
+    let service = w.r.apply(service).await?;
+    let access = secrets::of_linkerd(w).await?;
+    w.l.apply(objects::credentials("remote", &access)).await?;
+    w.relink("remote", |_| ()).await?;
+    let told = async |s: &Site| {
+        let events = s.list("Event", &there, "").await?;
+        Ok((!events.is_empty()).then_some(events))
+    };
+    w.r.eventually("an Event tells of it", told).await?;
+    w.stop_control().await?;
+    w.start_control();
+    w.settle().await?;
+    let events = told(&w.r).await?.context("still there")?;
+    ensure!(events.len() == 1, "{events:?}");
+    let event = &events[0];
+    for (pointer, want) in [
+        ("/type", "Normal"),
+        ("/reason", "ServiceMirroringSkipped"),
+        (
+            "/message",
+            "Skipped mirroring service: namespace does not exist",
+        ),
+        ("/source/component", "linkerd-service-mirror-remote"),
+        ("/involvedObject/kind", "Service"),
+        ("/involvedObject/name", "web"),
+    ] {
+        ensure!(
+            event.pointer(pointer) == Some(&json!(want)),
+            "{pointer} in {event}"
+        );
+    }
+    ensure!(
+        event["involvedObject"]["uid"] == service["metadata"]["uid"],
+        "{event}"
     );
     Ok(())
 }

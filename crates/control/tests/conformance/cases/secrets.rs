@@ -5,6 +5,7 @@ use tonic::Code;
 
 use super::cases;
 use crate::conformance::objects::{self, EXPORTED, LINKS, LOCAL, REMOTE, REMOTE_SERVICE};
+use crate::conformance::site::encoded;
 use crate::conformance::talk::{Said, identity};
 use crate::conformance::world::World;
 
@@ -15,6 +16,8 @@ cases!["secrets":
     nonsense_keeps_what_is_known,
     a_deleted_secret_keeps_what_is_known,
     the_role_of_linkerd_is_enough,
+    a_server_may_go_unverified_where_that_is_said,
+    a_client_certificate_is_as_good_as_a_token,
     a_secret_alone_makes_a_cluster_known_to_discovery,
     a_federated_service_needs_no_link,
     members_of_known_clusters_join_and_leave,
@@ -76,7 +79,8 @@ async fn a_deleted_secret_keeps_what_is_known(w: &mut World) -> Result<()> {
     w.mirror("web-remote").await.map(drop)
 }
 
-async fn the_role_of_linkerd_is_enough(w: &mut World) -> Result<()> {
+/// A credential with the rights that Linkerd's chart gives to linked clusters.
+pub(super) async fn of_linkerd(w: &World) -> Result<Value> {
     // 2.6
     let read = ["get", "list", "watch"];
     let rule = |group: &str, resources: &[&str]| json!({"apiGroups": [group], "resources": resources, "verbs": read});
@@ -86,6 +90,7 @@ async fn the_role_of_linkerd_is_enough(w: &mut World) -> Result<()> {
         "rules": [
             rule("apps", &["replicasets"]), rule("batch", &["jobs"]), rule("", &["pods", "endpoints", "services"]),
             rule("discovery.k8s.io", &["endpointslices"]), rule("policy.linkerd.io", &["servers"]),
+            {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
         ],
     }))
     .await?;
@@ -95,14 +100,39 @@ async fn the_role_of_linkerd_is_enough(w: &mut World) -> Result<()> {
         "subjects": [{"kind": "ServiceAccount", "namespace": LINKS, "name": "linkerd"}],
     }))
     .await?;
-    w.r.apply(json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"namespace": LINKS, "name": "linkerd"}})).await?;
-    let access = w.r.access(LINKS, "linkerd").await?;
+    w.r.apply(objects::account(LINKS, "linkerd")).await?;
+    w.r.access(LINKS, "linkerd").await
+}
+
+async fn the_role_of_linkerd_is_enough(w: &mut World) -> Result<()> {
+    let access = of_linkerd(w).await?;
     w.l.apply(objects::credentials("remote", &access)).await?;
     w.relink("remote", |_| ()).await?;
     w.export("web", json!({EXPORTED: "remote-discovery"}))
         .await?;
     w.mirror("web-remote").await?;
     w.says("remote", "Synced", "True").await.map(drop)
+}
+
+async fn a_server_may_go_unverified_where_that_is_said(w: &mut World) -> Result<()> {
+    let mut access = w.access.clone();
+    let cluster = &mut access["clusters"][0]["cluster"];
+    let server = cluster["server"].clone();
+    *cluster = json!({"server": server, "insecure-skip-tls-verify": true});
+    w.l.apply(objects::credentials("remote", &access)).await?;
+    w.relink("remote", |_| ()).await?;
+    w.export("web", json!({EXPORTED: "true"})).await?;
+    w.mirror("web-remote").await.map(drop)
+}
+
+async fn a_client_certificate_is_as_good_as_a_token(w: &mut World) -> Result<()> {
+    let file = std::fs::read_to_string(w.r.cluster.kubeconfig())?;
+    let mut secret = objects::credentials("remote", &Value::Null);
+    secret["data"]["kubeconfig"] = json!(encoded(&file));
+    w.l.apply(secret).await?;
+    w.relink("remote", |_| ()).await?;
+    w.export("web", json!({EXPORTED: "true"})).await?;
+    w.mirror("web-remote").await.map(drop)
 }
 
 /// A flat mirror that somebody else keeps, of a Service that nobody exports.
