@@ -30,6 +30,7 @@ use crate::identity::name::Scheme;
 use crate::policy::server::Policies;
 use crate::server::{self, Bounds, Entrance, Plaintext, Port, Shared, Streams};
 use crate::world::carry::{self, Job};
+use crate::world::checked;
 use crate::world::feed::{self, Cluster, Source};
 use crate::world::links::Links;
 use crate::world::links::introduced::Introduced;
@@ -246,8 +247,8 @@ async fn local_client(args: &Args) -> anyhow::Result<(kube::Client, String)> {
         .await
         .with_context(|| format!("the kubeconfig {path} cannot be used"))?;
     config.connect_timeout = Some(CONNECT_DEADLINE);
-    let client = kube::Client::try_from(config)
-        .with_context(|| format!("no client from the kubeconfig {path}"))?;
+    let client =
+        checked::client(config).with_context(|| format!("no client from the kubeconfig {path}"))?;
     Ok((client, cluster))
 }
 

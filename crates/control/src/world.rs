@@ -9,6 +9,7 @@ use tombolo_core::cluster::Observation;
 use tombolo_core::link::LinkKey;
 
 pub(crate) mod carry;
+pub(crate) mod checked;
 pub(crate) mod feed;
 pub(crate) mod intake;
 pub(crate) mod links;

@@ -11,9 +11,11 @@
 #![expect(clippy::print_stderr, reason = "times, to whoever asks for them")]
 mod conformance {
     pub(crate) mod cases;
+    pub(crate) mod liar;
     pub(crate) mod objects;
     pub(crate) mod relay;
     pub(crate) mod site;
+    pub(crate) mod steady;
     pub(crate) mod talk;
     pub(crate) mod world;
 }
@@ -24,6 +26,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use conformance::cases::{Case, all};
+use conformance::steady;
 use conformance::world::World;
 use futures_util::FutureExt as _;
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -36,6 +39,13 @@ fn main() -> Result<ExitCode> {
     let arguments = Arguments::from_args();
     let available = Kind::available()?;
     let mut trials = Vec::new();
+    let filter = arguments.filter.as_deref().unwrap_or_default();
+    let steady = steady::NAME.contains(filter) && !arguments.list;
+    // A minute in which nothing happens passes beside the others.
+    let steady = (steady && available.contains(&Kind::Real)).then(|| {
+        let steady = || runtime()?.block_on(steady::nothing_is_written_for_a_minute());
+        std::thread::spawn(steady)
+    });
     for kind in [Kind::Ours, Kind::Real] {
         let wanted = |case: &&Case| {
             let filter = arguments.filter.as_deref().unwrap_or_default();
@@ -50,7 +60,21 @@ fn main() -> Result<ExitCode> {
             trials.extend(run(kind, &cases)?);
         }
     }
+    trials.push(match steady {
+        None => Trial::test(steady::NAME, || Ok(())).with_ignored_flag(true),
+        Some(steady) => Trial::test(steady::NAME, move || match steady.join() {
+            Ok(outcome) => outcome.map_err(|error| Failed::from(format!("{error:?}"))),
+            Err(panic) => Err(Failed::from(said(&*panic))),
+        }),
+    });
     Ok(libtest_mimic::run(&arguments, trials).exit_code())
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
 }
 
 fn name(kind: Kind, case: &Case) -> String {
@@ -58,11 +82,7 @@ fn name(kind: Kind, case: &Case) -> String {
 }
 
 fn run(kind: Kind, cases: &[Case]) -> Result<Vec<Trial>> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
+    runtime()?.block_on(async {
         let mut world = World::start(kind).await.context("start the clusters")?;
         let mut trials = Vec::new();
         for case in cases {

@@ -17,6 +17,7 @@ use tombolo_core::world::{ClusterUid, Export, Hosts};
 use tombolo_shell::task::Tasks;
 
 use super::Input;
+use super::checked;
 use super::feed::{self, Cluster, Source, What};
 use super::tell::{self, Skipped};
 use crate::discovery::directory::PeerId;
@@ -374,6 +375,6 @@ async fn client(kubeconfig: Kubeconfig) -> Result<kube::Client, String> {
         tracing::warn!(server = %config.cluster_url, "insecure-skip-tls-verify: whoever answers there is believed");
     }
     config.connect_timeout = Some(CONNECT_DEADLINE);
-    kube::Client::try_from(config)
+    checked::client(config)
         .map_err(|error| format!("the kubeconfig cannot be used: {}", feed::causes(&error)))
 }

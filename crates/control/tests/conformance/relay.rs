@@ -56,7 +56,9 @@ impl Drop for Relay {
     clippy::disallowed_methods,
     reason = "a test is no task of the process"
 )]
-fn spawn(future: impl Future<Output = ()> + Send + 'static) -> tokio::task::JoinHandle<()> {
+pub(super) fn spawn(
+    future: impl Future<Output = ()> + Send + 'static,
+) -> tokio::task::JoinHandle<()> {
     tokio::spawn(future)
 }
 

@@ -194,11 +194,16 @@ impl Site {
 
     /// The value of one of its metrics, summed over the lines that contain `part`.
     pub(crate) async fn metric(&self, part: &str) -> Result<f64> {
+        self.sum(|line| line.contains(part)).await
+    }
+
+    /// The values of its metrics, summed over the lines that count.
+    pub(crate) async fn sum(&self, counted: impl Fn(&str) -> bool) -> Result<f64> {
         let request = http::Request::get("/metrics").body(Vec::new())?;
         let text = self.client.request_text(request).await?;
         let lines = text
             .lines()
-            .filter(|line| !line.starts_with('#') && line.contains(part));
+            .filter(|line| !line.starts_with('#') && counted(line));
         Ok(lines
             .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
             .sum())

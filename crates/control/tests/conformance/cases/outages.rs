@@ -1,8 +1,10 @@
 //! A remote API server that is down, hangs, talks nonsense or refuses; and the own one that is down.
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
+use tombolo_judge::Cluster;
 
 use super::cases;
+use crate::conformance::liar::Liar;
 use crate::conformance::objects::{self, EXPORTED};
 use crate::conformance::relay::{Passage, Relay};
 use crate::conformance::world::World;
@@ -17,6 +19,8 @@ cases!["outages":
     a_link_that_fails_keeps_no_other_waiting,
     a_remote_api_that_restarts_is_heard_again,
     the_own_api_may_be_down_and_come_back,
+    a_remote_api_that_says_what_is_not_so_changes_nothing,
+    a_remote_api_that_is_stopped_changes_nothing_and_is_heard_again,
 ];
 
 /// The Link `remote` through a relay.
@@ -195,4 +199,91 @@ async fn the_own_api_may_be_down_and_come_back(w: &mut World) -> Result<()> {
     w.export("web", json!({EXPORTED: "true"})).await?;
     w.l.cluster.start_api().await?;
     w.mirror("web-remote").await.map(drop)
+}
+
+/// All with status 200.
+const LIES: [&str; 9] = [
+    "<html>please log in</html>",
+    "{}",
+    "null",
+    r#"{"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"9"},"items":[]}"#,
+    r#"{"metadata":{"resourceVersion":"9"},"items":[]}"#,
+    r#"{"kind":"ServiceList","apiVersion":"v1","metadata":{"resourceVersion":"9"},"items":[{"metadata""#,
+    r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Success"}"#,
+    r#"{"type":"DELETED","object":{"kind":"Pod","apiVersion":"v1","metadata":{"name":"web","namespace":"NS"}}}"#,
+    r#"{"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Gone","message":"too old"}}"#,
+];
+
+async fn a_remote_api_that_says_what_is_not_so_changes_nothing(w: &mut World) -> Result<()> {
+    let liar = Liar::before(w.r.client.clone()).await?;
+    let mut access = w.access.clone();
+    let server = format!("https://{}", liar.address);
+    access["clusters"][0]["cluster"] = json!({"server": server, "insecure-skip-tls-verify": true});
+    w.l.apply(objects::credentials("remote", &access)).await?;
+    w.relink("remote", |_| ()).await?;
+    w.ready("web", &["10.2.0.1"]).await?;
+    w.export(
+        "web",
+        json!({EXPORTED: "true", objects::FEDERATED: "member"}),
+    )
+    .await?;
+    w.ready("api", &["10.2.0.2"]).await?;
+    w.export("api", json!({EXPORTED: "remote-discovery"}))
+        .await?;
+    w.has_addresses("web-remote", &["192.0.2.127:888 up"; 2])
+        .await?;
+    let mut talk = w.talk("api-remote:555").await?;
+    talk.reaches(&["10.2.0.2:555"]).await?;
+    let before = [
+        w.mirror("web-remote").await?,
+        w.mirror("api-remote").await?,
+        w.mirror("web-federated").await?,
+    ];
+    for lie in LIES {
+        liar.says(Some(lie));
+        // Long enough for several watches to be opened anew.
+        tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+        for mirror in &before {
+            let name = mirror["metadata"]["name"].as_str().unwrap_or_default();
+            ensure!(w.mirror(name).await? == *mirror, "{name} after {lie}");
+        }
+        w.has_addresses("web-remote", &["192.0.2.127:888 up"; 2])
+            .await?;
+        talk.is_silent().await.with_context(|| lie.to_owned())?;
+    }
+    liar.says(None);
+    w.ready("api", &["10.2.0.3"]).await?;
+    talk.reaches(&["10.2.0.3:555"]).await?;
+    w.r.delete("Service", &w.ns, "web").await?;
+    w.gone("web-remote").await?;
+    w.gone("web-federated").await
+}
+
+async fn a_remote_api_that_is_stopped_changes_nothing_and_is_heard_again(
+    w: &mut World,
+) -> Result<()> {
+    // Ours has no process of its own that could be stopped.
+    let Cluster::Real(_) = &w.r.cluster else {
+        return Ok(());
+    };
+    w.link(|_| ()).await?;
+    w.ready("web", &["10.2.0.1"]).await?;
+    w.export("web", json!({EXPORTED: "true"})).await?;
+    w.has_addresses("web-remote", &["192.0.2.127:888 up"; 2])
+        .await?;
+    if let Cluster::Real(real) = &w.r.cluster {
+        real.freeze_api()?;
+    }
+    let said = w.says("remote", "Synced", "False").await;
+    let stays = w
+        .has_addresses("web-remote", &["192.0.2.127:888 up"; 2])
+        .await;
+    if let Cluster::Real(real) = &w.r.cluster {
+        real.thaw_api()?;
+    }
+    said?;
+    stays?;
+    w.r.delete("Service", &w.ns, "web").await?;
+    w.gone("web-remote").await?;
+    w.says("remote", "Synced", "True").await.map(drop)
 }

@@ -1,0 +1,171 @@
+//! Lists that are what was asked for: whatever else answers at an API server's address (a proxy's page, an empty
+//! object, a list of another kind) would be taken for a list of nothing, and nothing would be left of its mirrors.
+//!
+//! Decides only what is no list of the kind that belongs to its path. Reads nothing of what is in it.
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use kube::client::{Body, ClientBuilder};
+use kube::config::Config;
+use serde::Deserialize;
+use tower::{BoxError, Layer, Service};
+
+/// What a list of each path that is followed calls itself.
+const KINDS: [(&str, &str); 6] = [
+    ("/api/v1/services", "ServiceList"),
+    ("/api/v1/pods", "PodList"),
+    ("/api/v1/namespaces", "NamespaceList"),
+    ("/api/v1/secrets", "SecretList"),
+    (
+        "/apis/discovery.k8s.io/v1/endpointslices",
+        "EndpointSliceList",
+    ),
+    ("/apis/multicluster.linkerd.io/v1alpha3/links", "LinkList"),
+];
+
+/// A client that takes lists of the right kind only.
+///
+/// # Errors
+/// As those of [`kube::Client`].
+pub(crate) fn client(config: Config) -> Result<kube::Client, kube::Error> {
+    Ok(ClientBuilder::try_from(config)?
+        .with_layer(&Checking)
+        .build())
+}
+
+/// An answer that is no list of what was asked for.
+#[derive(Debug, thiserror::Error)]
+#[error("it answers with {found} where a {wanted} was asked for")]
+struct Another {
+    found: String,
+    wanted: &'static str,
+}
+
+#[derive(Clone, Copy)]
+struct Checking;
+
+impl<S> Layer<S> for Checking {
+    type Service = Checked<S>;
+
+    fn layer(&self, inner: S) -> Checked<S> {
+        Checked { inner }
+    }
+}
+
+#[derive(Clone)]
+struct Checked<S> {
+    inner: S,
+}
+
+/// What is passed on, as it came or as a whole.
+type Passed = UnsyncBoxBody<Bytes, BoxError>;
+type Answer = Pin<Box<dyn Future<Output = Result<Response<Passed>, BoxError>> + Send>>;
+
+impl<S, B> Service<Request<Body>> for Checked<S>
+where
+    S: Service<Request<Body>, Response = Response<B>>,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<Passed>;
+    type Error = BoxError;
+    type Future = Answer;
+
+    fn poll_ready(&mut self, ctx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(ctx).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Answer {
+        let wanted = kind_of(&request);
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            let answer = answer.await.map_err(Into::into)?;
+            let Some(wanted) = wanted.filter(|_| answer.status() == StatusCode::OK) else {
+                return Ok(answer.map(|body| body.map_err(Into::into).boxed_unsync()));
+            };
+            let (head, body) = answer.into_parts();
+            let bytes = body.collect().await.map_err(Into::into)?.to_bytes();
+            check(&bytes, wanted)?;
+            let whole = Full::new(bytes).map_err(|never| match never {});
+            Ok(Response::from_parts(head, whole.boxed_unsync()))
+        })
+    }
+}
+
+/// What the answer to a request must call itself, if it is a list that is followed.
+fn kind_of(request: &Request<Body>) -> Option<&'static str> {
+    let uri = request.uri();
+    let watches = uri.query().is_some_and(|query| {
+        query
+            .split('&')
+            .any(|pair| pair == "watch=true" || pair == "watch=1")
+    });
+    if request.method() != Method::GET || watches {
+        return None;
+    }
+    // The server may be reached below a path of its own.
+    let kind = KINDS.iter().find(|(path, _)| uri.path().ends_with(path));
+    kind.map(|(_, kind)| *kind)
+}
+
+fn check(bytes: &[u8], wanted: &'static str) -> Result<(), Another> {
+    #[derive(Deserialize)]
+    struct Head {
+        #[serde(default)]
+        kind: String,
+    }
+    let found = match serde_json::from_slice::<Head>(bytes) {
+        Ok(Head { kind }) if kind == wanted => return Ok(()),
+        Ok(Head { kind }) if kind.is_empty() => "an object of no kind".to_owned(),
+        Ok(Head { kind }) => format!("a {:?}", kind.chars().take(64).collect::<String>()),
+        Err(_) => "what is no object".to_owned(),
+    };
+    Err(Another { found, wanted })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_list_of_that_kind_is_one() {
+        for (text, want) in [
+            (r#"{"kind":"ServiceList","items":[]}"#, ""),
+            (r#"{"items":[],"kind":"ServiceList"}"#, ""),
+            (r#"{"kind":"PodList","items":[]}"#, "a \"PodList\""),
+            (r#"{"items":[]}"#, "an object of no kind"),
+            ("{}", "an object of no kind"),
+            (r#"{"kind":"ServiceList","items":["#, "what is no object"),
+            ("[]", "what is no object"),
+            ("null", "what is no object"),
+            ("<html></html>", "what is no object"),
+            ("", "what is no object"),
+        ] {
+            let found = check(text.as_bytes(), "ServiceList").err();
+            let found = found.map(|another| another.found).unwrap_or_default();
+            assert_eq!(found, want, "{text}");
+        }
+    }
+
+    #[test]
+    fn lists_that_are_followed_are_checked_and_nothing_else() {
+        for (method, uri, want) in [
+            ("GET", "/api/v1/services?limit=500", Some("ServiceList")),
+            ("GET", "/k8s/c-1/api/v1/pods", Some("PodList")),
+            ("GET", "/api/v1/services?watch=true&x=1", None),
+            ("GET", "/api/v1/namespaces/kube-system", None),
+            ("PATCH", "/api/v1/services", None),
+            ("GET", "/version", None),
+        ] {
+            let request = Request::builder().method(method).uri(uri);
+            let request = request.body(Body::empty()).unwrap();
+            assert_eq!(kind_of(&request), want, "{method} {uri}");
+        }
+    }
+}
