@@ -94,7 +94,11 @@ fn gateway_alive(entry: &Entry<'_>, use_of_gateway: UseOfGateway) -> Option<Cond
             (Truth::False, Reason::GatewayDown, because.clone())
         }
         (Some(_), GatewayHealth::Up) => (Truth::True, Reason::GatewayUp, String::new()),
-        (Some(_), GatewayHealth::Unknown) => (Truth::Unknown, Reason::NotProbed, String::new()),
+        (Some(_), GatewayHealth::Unknown) => (
+            Truth::Unknown,
+            Reason::NotProbed,
+            sentence(&link.probe_faults),
+        ),
     };
     Some(Condition {
         kind: ConditionType::GatewayAlive,

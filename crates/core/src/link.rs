@@ -72,6 +72,8 @@ pub struct Link {
     pub gateway: Option<Gateway>,
     /// How to probe that gateway; none: it is not probed.
     pub probe: Option<Probe>,
+    /// Why it is not probed, though the Link says how: traffic needs no probes, so nothing else is refused for it.
+    pub probe_faults: Vec<Fault>,
     /// What is mirrored through the gateway.
     pub gateway_selector: Selector,
     /// What is mirrored flat; wins over the gateway where both match.
@@ -94,6 +96,7 @@ impl Link {
             domain: "cluster.local".to_owned(),
             gateway: None,
             probe: None,
+            probe_faults: Vec::new(),
             gateway_selector: Selector::exported(),
             flat_selector: Selector::remote_discovery(),
             federated_selector: Selector::federated_member(),

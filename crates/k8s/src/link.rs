@@ -63,11 +63,12 @@ pub fn read(object: &Value) -> Option<LinkObject> {
 }
 
 fn spec(object: &Value, name: String) -> LinkSpec {
-    let mut reader = Reader::new(name);
+    let mut reader = Reader::new(name.clone());
     let target = target(&mut reader, object);
-    let probe_port = port(&mut reader, object, "spec.probeSpec.port");
     let gateway = gateway(&mut reader, object);
-    let probe = probe(&mut reader, object, probe_port);
+    let mut of_probe = Reader::new(name);
+    let probe_port = port(&mut of_probe, object, "spec.probeSpec.port");
+    let probe = probe(&mut of_probe, object, probe_port);
     let domain = domain(&mut reader, object);
     let secret = reader
         .text(object, "spec.clusterCredentialsSecret")
@@ -83,7 +84,8 @@ fn spec(object: &Value, name: String) -> LinkSpec {
             target,
             domain,
             gateway,
-            probe,
+            probe: probe.filter(|_| of_probe.faults.is_empty()),
+            probe_faults: of_probe.faults,
             gateway_selector,
             flat_selector,
             federated_selector,

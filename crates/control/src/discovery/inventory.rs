@@ -40,6 +40,11 @@ impl Inventory {
         self.complete.len() == 3
     }
 
+    /// Whether all that mirrors are made of was listed once: they need no pods.
+    pub(crate) fn tells_exports(&self) -> bool {
+        self.is_kind_complete(Kind::Services) && self.is_kind_complete(Kind::Slices)
+    }
+
     /// Whether all objects of `kind` were listed once.
     pub(crate) fn is_kind_complete(&self, kind: Kind) -> bool {
         self.complete.contains(&kind)

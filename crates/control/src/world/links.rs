@@ -28,6 +28,7 @@ use super::probe::{self, Watched};
 use super::roll::Roll;
 use super::standing::{self, Domain, Lead};
 use crate::discovery::directory::{self, Directory, PeerId, Standing, UseOf};
+use crate::discovery::inventory::Inventory;
 use crate::discovery::model::Key;
 
 pub(crate) mod introduced;
@@ -268,8 +269,7 @@ impl Links {
                 uid: uid(),
             };
         };
-        let complete = directory.peer(id).is_some_and(|i| i.is_complete());
-        if !complete {
+        if !directory.peer(id).is_some_and(Inventory::tells_exports) {
             let because = match peer.control.signal() {
                 Signal::Down { because } => because.clone(),
                 _ if !peer.trouble.is_empty() => peer.trouble.clone(),

@@ -143,6 +143,11 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ),
     (
         "/probeSpec/port",
+        r#""123456""#,
+        "spec.probeSpec.port: 123456 is no port: 1 to 65535",
+    ),
+    (
+        "/probeSpec/port",
         r#""""#,
         "spec.probeSpec.port: is empty, while spec.probeSpec.path is not",
     ),
@@ -208,12 +213,19 @@ fn a_fault_names_object_and_field() {
             None => *spec.pointer_mut(pointer).unwrap() = value,
         }
         let read = read(&link(spec)).unwrap();
-        let LinkSpec::Refused { target, faults } = read.spec else {
-            panic!("{pointer} was accepted")
+        let faults = match read.spec {
+            LinkSpec::Refused { target, faults } => {
+                assert_eq!(target.is_none(), *pointer == "/targetClusterName");
+                faults
+            }
+            LinkSpec::Accepted(link) => {
+                assert!(pointer.starts_with("/probeSpec"), "{pointer} was accepted");
+                assert_eq!(link.probe, None);
+                link.probe_faults
+            }
         };
         let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
         assert_eq!(faults, [format!("Link tombolo/east: {want}")]);
-        assert_eq!(target.is_none(), *pointer == "/targetClusterName");
     }
 }
 

@@ -48,11 +48,12 @@ impl Owner {
             What::Namespace(_) | What::Link(_) | What::Secret(_) => return,
         };
         self.note_readiness(id);
-        let all = self.directory.peer_mut(id).is_complete();
-        if heard == Some(Heard::CompleteNow) && all {
-            tracing::info!(peer = id, "another cluster was heard completely");
-            self.directory.touch_peer(id);
+        if heard == Some(Heard::CompleteNow) {
             self.due.judge = true;
+            if self.directory.peer_mut(id).is_complete() {
+                tracing::info!(peer = id, "another cluster was heard completely");
+                self.directory.touch_peer(id);
+            }
         }
     }
 

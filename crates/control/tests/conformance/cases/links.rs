@@ -27,6 +27,7 @@ cases!["links":
     a_link_that_becomes_malformed_keeps_its_mirrors,
     a_link_repaired_is_followed,
     a_link_to_oneself_does_no_harm,
+    a_probe_that_makes_no_sense_keeps_nothing_from_being_mirrored,
 ];
 
 async fn a_deleted_link_takes_its_mirrors_with_it(w: &mut World) -> Result<()> {
@@ -301,4 +302,26 @@ async fn a_link_to_oneself_does_no_harm(w: &mut World) -> Result<()> {
     })
     .await
     .map(drop)
+}
+
+async fn a_probe_that_makes_no_sense_keeps_nothing_from_being_mirrored(
+    w: &mut World,
+) -> Result<()> {
+    // A1.2 has a port that is none
+    w.link(|spec| {
+        spec["probeSpec"] = json!({"path": "/probe1", "port": "123456", "period": "120s"});
+    })
+    .await?;
+    w.ready("web", &["10.2.0.1"]).await?;
+    w.export("web", json!({EXPORTED: "true"})).await?;
+    w.has_addresses("web-remote", &["192.0.2.127:888 up"; 2])
+        .await?;
+    let condition = w.says("remote", "GatewayAlive", "Unknown").await?;
+    ensure!(
+        condition["message"]
+            .as_str()
+            .is_some_and(|m| m.contains("123456 is no port")),
+        "{condition}"
+    );
+    Ok(())
 }

@@ -16,6 +16,7 @@ cases!["secrets":
     nonsense_keeps_what_is_known,
     a_deleted_secret_keeps_what_is_known,
     the_role_of_linkerd_is_enough,
+    mirrors_need_no_pods,
     a_server_may_go_unverified_where_that_is_said,
     a_client_certificate_is_as_good_as_a_token,
     a_secret_alone_makes_a_cluster_known_to_discovery,
@@ -79,29 +80,62 @@ async fn a_deleted_secret_keeps_what_is_known(w: &mut World) -> Result<()> {
     w.mirror("web-remote").await.map(drop)
 }
 
-/// A credential with the rights that Linkerd's chart gives to linked clusters.
-pub(super) async fn of_linkerd(w: &World) -> Result<Value> {
-    // 2.6
-    let read = ["get", "list", "watch"];
-    let rule = |group: &str, resources: &[&str]| json!({"apiGroups": [group], "resources": resources, "verbs": read});
-    let (name, api) = ("linkerd-remote-access", "rbac.authorization.k8s.io");
+/// A credential with these rights in the remote cluster.
+async fn with_rights(w: &World, account: &str, rules: Value) -> Result<Value> {
+    let api = "rbac.authorization.k8s.io";
+    let name = format!("{account}-remote-access");
     w.r.apply(json!({
-        "apiVersion": format!("{api}/v1"), "kind": "ClusterRole", "metadata": {"name": name},
-        "rules": [
-            rule("apps", &["replicasets"]), rule("batch", &["jobs"]), rule("", &["pods", "endpoints", "services"]),
-            rule("discovery.k8s.io", &["endpointslices"]), rule("policy.linkerd.io", &["servers"]),
-            {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
-        ],
+        "apiVersion": format!("{api}/v1"), "kind": "ClusterRole", "metadata": {"name": name}, "rules": rules,
     }))
     .await?;
     w.r.apply(json!({
         "apiVersion": format!("{api}/v1"), "kind": "ClusterRoleBinding", "metadata": {"name": name},
         "roleRef": {"apiGroup": api, "kind": "ClusterRole", "name": name},
-        "subjects": [{"kind": "ServiceAccount", "namespace": LINKS, "name": "linkerd"}],
+        "subjects": [{"kind": "ServiceAccount", "namespace": LINKS, "name": account}],
     }))
     .await?;
-    w.r.apply(objects::account(LINKS, "linkerd")).await?;
-    w.r.access(LINKS, "linkerd").await
+    w.r.apply(objects::account(LINKS, account)).await?;
+    w.r.access(LINKS, account).await
+}
+
+fn read(group: &str, resources: &[&str]) -> Value {
+    json!({"apiGroups": [group], "resources": resources, "verbs": ["get", "list", "watch"]})
+}
+
+/// A credential with the rights that Linkerd's chart gives to linked clusters.
+pub(super) async fn of_linkerd(w: &World) -> Result<Value> {
+    // 2.6
+    let rules = json!([
+        read("apps", &["replicasets"]),
+        read("batch", &["jobs"]),
+        read("", &["pods", "endpoints", "services"]),
+        read("discovery.k8s.io", &["endpointslices"]),
+        read("policy.linkerd.io", &["servers"]),
+        {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
+    ]);
+    with_rights(w, "linkerd", rules).await
+}
+
+async fn mirrors_need_no_pods(w: &mut World) -> Result<()> {
+    // F15, the other way round: what a role lacks costs only what needs it.
+    let before = w.refusals().await?;
+    let rules = json!([
+        read("", &["services"]),
+        read("discovery.k8s.io", &["endpointslices"])
+    ]);
+    let access = with_rights(w, "few", rules).await?;
+    w.l.apply(objects::credentials("remote", &access)).await?;
+    w.relink("remote", |_| ()).await?;
+    w.ready("web", &["10.2.0.1"]).await?;
+    w.export("web", json!({EXPORTED: "true"})).await?;
+    w.has_addresses("web-remote", &["192.0.2.127:888 up"; 2])
+        .await?;
+    w.l.delete("Link", LINKS, "remote").await?;
+    w.gone("web-remote").await?;
+    // Whatever was under way.
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    w.denied += w.refusals().await? - before;
+    Ok(())
 }
 
 async fn the_role_of_linkerd_is_enough(w: &mut World) -> Result<()> {
