@@ -87,20 +87,25 @@ async fn start(args: Args, drain: Drain, tasks: &Tasks) -> anyhow::Result<()> {
     let heard = ready.condition("the API server of this cluster");
     let metrics = Metrics::new();
     metrics.register_process(&Clock::system());
-    let (client, cluster) = local_client(&args).await?;
+    let (client, config, cluster) = local_client(&args).await?;
     let shared = Arc::new(share(&args, &cluster, &drain));
     let trust = Trust::establish(&args, &shared.scheme, tasks).await?;
     let counts = Counts::register(&metrics, &shared.streams);
     let tls = trust.as_ref().map(Trust::client);
     let namespaces = [args.namespace.clone(), args.linkerd_namespace.clone()];
     let introduced = Introduced::in_namespaces(namespaces);
-    own_world(&client, (introduced, tls), tasks, |links, jobs| Parts {
-        shared: Arc::clone(&shared),
-        heard,
-        links,
-        jobs,
-        counts,
-    });
+    own_world(
+        (&client, config),
+        (introduced, tls),
+        tasks,
+        |links, jobs| Parts {
+            shared: Arc::clone(&shared),
+            heard,
+            links,
+            jobs,
+            counts,
+        },
+    );
     let health = Admin {
         ready,
         metrics,
@@ -162,7 +167,7 @@ fn share(args: &Args, cluster: &str, drain: &Drain) -> Shared {
 
 /// The owner of everything that is known, what feeds it, and what carries out its plans.
 fn own_world(
-    client: &kube::Client,
+    (client, config): (&kube::Client, Config),
     (introduced, probes): (Introduced, Option<ClientTls>),
     tasks: &Tasks,
     parts: impl FnOnce(Links, mpsc::Sender<Job>) -> Parts,
@@ -170,6 +175,7 @@ fn own_world(
     let (inputs, received) = mpsc::channel(INPUTS_MAX);
     let cluster = Cluster {
         source: Source::Local,
+        config,
         client: client.clone(),
         inputs: inputs.clone(),
     };
@@ -231,7 +237,7 @@ impl Ports<'_> {
 }
 
 /// A client of the own API server, and what its cluster is called.
-async fn local_client(args: &Args) -> anyhow::Result<(kube::Client, String)> {
+async fn local_client(args: &Args) -> anyhow::Result<(kube::Client, Config, String)> {
     let path = args.kubeconfig.display();
     let kubeconfig = Kubeconfig::read_from(&args.kubeconfig)
         .with_context(|| format!("cannot read the kubeconfig {path}"))?;
@@ -247,9 +253,9 @@ async fn local_client(args: &Args) -> anyhow::Result<(kube::Client, String)> {
         .await
         .with_context(|| format!("the kubeconfig {path} cannot be used"))?;
     config.connect_timeout = Some(CONNECT_DEADLINE);
-    let client =
-        checked::client(config).with_context(|| format!("no client from the kubeconfig {path}"))?;
-    Ok((client, cluster))
+    let client = checked::client(config.clone())
+        .with_context(|| format!("no client from the kubeconfig {path}"))?;
+    Ok((client, config, cluster))
 }
 
 /// What a context calls its cluster.

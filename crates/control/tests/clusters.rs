@@ -232,6 +232,7 @@ async fn a_peer_whose_connections_hang_is_noticed_and_heard_anew() {
     let proxy = Proxy::certified(&west, NS).await;
     let name = "api-east.mc-demo.svc.cluster.local:8080";
     proxy.reaches(name, &["10.2.0.1:8080 east"]).await;
+    west.link_says("east", "Synced", "True").await;
 
     relay.freeze();
     let stale = west.link_says("east", "Synced", "False").await;

@@ -142,7 +142,7 @@ mod tests {
             (r#"{"items":[]}"#, "an object of no kind"),
             ("{}", "an object of no kind"),
             (r#"{"kind":"ServiceList","items":["#, "what is no object"),
-            ("[]", "what is no object"),
+            ("[]", "an object of no kind"),
             ("null", "what is no object"),
             ("<html></html>", "what is no object"),
             ("", "what is no object"),

@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 use tombolo_shell::task::Tasks;
 
 use super::Input;
+use super::checked;
 use crate::discovery::directory::PeerId;
 
 /// First pause after an error.
@@ -81,6 +82,8 @@ pub(crate) struct Cluster {
     /// Which.
     pub(crate) source: Source,
     /// How to reach it.
+    pub(crate) config: kube::Config,
+    /// Its client, made from that.
     pub(crate) client: kube::Client,
     /// Where the owner takes from.
     pub(crate) inputs: mpsc::Sender<Input>,
@@ -101,7 +104,7 @@ pub(crate) fn link_resource() -> ApiResource {
 
 /// Follows a cluster for ever: watches, and asks whether it answers. When it answers again after a
 /// silence, its watches are opened anew: the old ones may hang on connections that nobody serves.
-pub(crate) async fn follow(cluster: Cluster, tasks: Tasks) {
+pub(crate) async fn follow(mut cluster: Cluster, tasks: Tasks) {
     loop {
         let watches = tasks.child();
         cluster.open(&watches);
@@ -194,7 +197,15 @@ impl Cluster {
         self.inputs.send(input).await.is_ok()
     }
 
-    async fn ask_until_it_returns(&self) {
+    /// Leaves all connections behind: those that nobody serves any more would be taken up again one by one.
+    fn connect_anew(&mut self) {
+        match checked::client(self.config.clone()) {
+            Ok(client) => self.client = client,
+            Err(error) => tracing::debug!(error = causes(&error), "no new client"),
+        }
+    }
+
+    async fn ask_until_it_returns(&mut self) {
         let mut silences = 0_u32;
         let mut question = None;
         let mut ticks = tokio::time::interval(ASK_EVERY);
@@ -203,6 +214,9 @@ impl Cluster {
             ticks.tick().await;
             let answer = ask(&self.client, &mut question).await;
             let silent = matches!(answer, What::Silent(_) | What::Refused);
+            if matches!(answer, What::Silent(_)) {
+                self.connect_anew();
+            }
             if !self.hand_over(answer).await {
                 std::future::pending::<()>().await;
             }

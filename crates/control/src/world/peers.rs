@@ -137,7 +137,7 @@ impl Peers {
         let kubeconfig = kubeconfig.clone();
         peer.telling.spawn("events of a peer", async move {
             match client(kubeconfig).await {
-                Ok(client) => tell::tell(client, received).await,
+                Ok((client, _)) => tell::tell(client, received).await,
                 // Whoever listens says so.
                 Err(_) => std::future::pending().await,
             }
@@ -347,9 +347,10 @@ fn listen(id: PeerId, peer: &Peer, inputs: &mpsc::Sender<Input>) {
     tasks.spawn("peer", async move {
         let source = Source::Peer(id);
         match client(kubeconfig).await {
-            Ok(client) => {
+            Ok((client, config)) => {
                 let cluster = Cluster {
                     source,
+                    config,
                     client,
                     inputs,
                 };
@@ -366,7 +367,7 @@ fn listen(id: PeerId, peer: &Peer, inputs: &mpsc::Sender<Input>) {
     });
 }
 
-async fn client(kubeconfig: Kubeconfig) -> Result<kube::Client, String> {
+async fn client(kubeconfig: Kubeconfig) -> Result<(kube::Client, Config), String> {
     let options = KubeConfigOptions::default();
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &options)
         .await
@@ -375,6 +376,7 @@ async fn client(kubeconfig: Kubeconfig) -> Result<kube::Client, String> {
         tracing::warn!(server = %config.cluster_url, "insecure-skip-tls-verify: whoever answers there is believed");
     }
     config.connect_timeout = Some(CONNECT_DEADLINE);
-    checked::client(config)
-        .map_err(|error| format!("the kubeconfig cannot be used: {}", feed::causes(&error)))
+    let client = checked::client(config.clone())
+        .map_err(|error| format!("the kubeconfig cannot be used: {}", feed::causes(&error)))?;
+    Ok((client, config))
 }
