@@ -11,5 +11,6 @@ pub(crate) mod inventory;
 pub(crate) mod model;
 pub(crate) mod profile;
 pub(crate) mod server;
+pub(crate) mod servers;
 pub(crate) mod updates;
 pub(crate) mod view;

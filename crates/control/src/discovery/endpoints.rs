@@ -200,7 +200,8 @@ fn of_pod(
     }
     let account = (&*pod.key.namespace, &*pod.service_account);
     let identity = origin.scheme.identity_by(control, account);
-    let opaque = model::is_opaque(pod.opaque_ports.as_ref(), addr.port());
+    let opaque = model::is_opaque(pod.opaque_ports.as_ref(), addr.port())
+        || origin.inventory.is_opaque(pod, addr.port());
     told.protocol_hint = Some(ProtocolHint {
         protocol: Some(if opaque {
             protocol_hint::Protocol::Opaque(protocol_hint::Opaque {})

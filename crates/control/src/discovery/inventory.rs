@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::model::{Key, Pod, Service, Slice};
+use super::servers::PolicyServer;
 
 /// A kind of object, fed by one watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,6 +16,8 @@ pub(crate) enum Kind {
     Slices,
     /// Pods.
     Pods,
+    /// Servers of Linkerd's policy, where there are any: nothing waits for them.
+    Servers,
 }
 
 /// The objects of one cluster.
@@ -23,6 +26,7 @@ pub(crate) struct Inventory {
     services: BTreeMap<Key, Arc<Service>>,
     slices: BTreeMap<Key, Arc<Slice>>,
     pods: BTreeMap<Key, Arc<Pod>>,
+    servers: BTreeMap<Key, PolicyServer>,
     /// (service, slice)
     slices_of: BTreeSet<(Key, Key)>,
     /// (pod, slice)
@@ -37,7 +41,8 @@ pub(crate) struct Inventory {
 impl Inventory {
     /// Whether every kind was listed once: before that, absence means nothing.
     pub(crate) fn is_complete(&self) -> bool {
-        self.complete.len() == 3
+        let needed = [Kind::Services, Kind::Slices, Kind::Pods];
+        needed.iter().all(|kind| self.is_kind_complete(*kind))
     }
 
     /// Whether all that mirrors are made of was listed once: they need no pods.
@@ -160,6 +165,30 @@ impl Inventory {
         }
     }
 
+    /// A Server was added or changed.
+    pub(crate) fn put_server(&mut self, server: PolicyServer) {
+        if self.servers.get(&server.key) == Some(&server) {
+            return;
+        }
+        self.touch_pods_of(&server.key);
+        self.servers.insert(server.key.clone(), server);
+    }
+
+    /// A Server went away.
+    pub(crate) fn drop_server(&mut self, key: &Key) {
+        if self.servers.remove(key).is_some() {
+            self.touch_pods_of(key);
+        }
+    }
+
+    /// Whether some Server says that this port of a pod is not looked into.
+    pub(crate) fn is_opaque(&self, pod: &Pod, port: u16) -> bool {
+        let from = first(&pod.key);
+        let servers = self.servers.range(from..);
+        let mut servers = servers.take_while(|(key, _)| key.namespace == pod.key.namespace);
+        servers.any(|(_, server)| server.makes_opaque(pod, port))
+    }
+
     /// After a new listing of `kind`: whatever is not in `listed` went away while nobody watched.
     pub(crate) fn retain(&mut self, kind: Kind, listed: &BTreeSet<Key>) {
         fn gone<V>(map: &BTreeMap<Key, V>, listed: &BTreeSet<Key>) -> Vec<Key> {
@@ -182,6 +211,11 @@ impl Inventory {
             Kind::Pods => {
                 for key in gone(&self.pods, listed) {
                     self.drop_pod(&key);
+                }
+            }
+            Kind::Servers => {
+                for key in gone(&self.servers, listed) {
+                    self.drop_server(&key);
                 }
             }
         }
@@ -224,6 +258,16 @@ impl Inventory {
     /// The pods that changed since the last call.
     pub(crate) fn take_dirty_pods(&mut self) -> BTreeSet<Key> {
         std::mem::take(&mut self.dirty_pods)
+    }
+
+    /// All pods of the namespace of an object.
+    fn touch_pods_of(&mut self, object: &Key) {
+        let pods = self.pods.range(first(object)..);
+        let pods = pods.take_while(|(key, _)| key.namespace == object.namespace);
+        let pods: Vec<Key> = pods.map(|(key, _)| key.clone()).collect();
+        for pod in pods {
+            self.touch_pod(&pod);
+        }
     }
 
     fn touch_pod(&mut self, pod: &Key) {

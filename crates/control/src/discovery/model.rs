@@ -153,6 +153,10 @@ pub(crate) struct Pod {
     pub(crate) service_account: Arc<str>,
     /// Kind (lower case) and name of what owns it.
     pub(crate) owner: Option<(String, String)>,
+    /// Its labels, by which Servers select it.
+    pub(crate) labels: BTreeMap<String, String>,
+    /// The ports of its containers that have a name.
+    pub(crate) ports: BTreeMap<String, u16>,
     /// The label `pod-template-hash`.
     pub(crate) template_hash: Option<String>,
     /// Its proxy, if it has one.

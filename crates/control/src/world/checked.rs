@@ -15,7 +15,7 @@ use serde::Deserialize;
 use tower::{BoxError, Layer, Service};
 
 /// What a list of each path that is followed calls itself.
-const KINDS: [(&str, &str); 6] = [
+const KINDS: [(&str, &str); 7] = [
     ("/api/v1/services", "ServiceList"),
     ("/api/v1/pods", "PodList"),
     ("/api/v1/namespaces", "NamespaceList"),
@@ -24,6 +24,7 @@ const KINDS: [(&str, &str); 6] = [
         "/apis/discovery.k8s.io/v1/endpointslices",
         "EndpointSliceList",
     ),
+    ("/apis/policy.linkerd.io/v1beta3/servers", "ServerList"),
     ("/apis/multicluster.linkerd.io/v1alpha3/links", "LinkList"),
 ];
 

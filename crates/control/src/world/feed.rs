@@ -32,6 +32,12 @@ const ASK_EVERY: Duration = Duration::from_secs(1);
 /// How long it may take to answer.
 const ASK_DEADLINE: Duration = Duration::from_secs(2);
 
+/// How often it is looked whether there are Servers by now.
+const SERVERS_EVERY: Duration = Duration::from_secs(3);
+const SERVERS_GROUP: &str = "policy.linkerd.io";
+const SERVERS_VERSION: &str = "policy.linkerd.io/v1beta3";
+const SERVERS: &str = "servers";
+
 /// After this many silences in a row, the watches may hang on connections that nobody serves.
 const SILENCES_SUSPECT: u32 = 2;
 
@@ -51,6 +57,8 @@ pub(crate) enum What {
     Slice(Event<EndpointSlice>),
     /// A pod did.
     Pod(Event<Pod>),
+    /// A Server of Linkerd's policy did.
+    Server(Event<DynamicObject>),
     /// A namespace did.
     Namespace(Event<Namespace>),
     /// A Link did.
@@ -130,6 +138,7 @@ impl Cluster {
             What::Slice,
         );
         self.watch(tasks, "pods", Api::<Pod>::all(client()), What::Pod);
+        tasks.spawn("watch of servers", self.clone().follow_servers());
         if self.source == Source::Local {
             let namespaces = Api::<Namespace>::all(client());
             self.watch(tasks, "namespaces", namespaces, What::Namespace);
@@ -141,6 +150,18 @@ impl Cluster {
                 self.clone().run("links", link_watch(client()), What::Link),
             );
         }
+    }
+
+    /// Servers are there only where a Linkerd is, and only some roles may read them.
+    async fn follow_servers(self) {
+        while !may_follow_servers(&self.client).await {
+            tokio::time::sleep(SERVERS_EVERY).await;
+        }
+        let kind = GroupVersionKind::gvk(SERVERS_GROUP, "v1beta3", "Server");
+        let resource = ApiResource::from_gvk_with_plural(&kind, SERVERS);
+        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
+        let stream = watcher(api, Config::default()).boxed();
+        self.run("servers", stream, What::Server).await;
     }
 
     fn watch<K>(&self, tasks: &Tasks, name: &'static str, api: Api<K>, wrap: fn(Event<K>) -> What)
@@ -276,25 +297,56 @@ async fn ask(client: &kube::Client, question: &mut Option<Question>) -> What {
     answer
 }
 
-/// Whether we may ask for the uid, without being denied it.
-async fn choose(client: &kube::Client) -> Result<Question, kube::Error> {
+/// Whether there is such a kind, and we are not denied it.
+async fn may_follow_servers(client: &kube::Client) -> bool {
+    let asked = async {
+        let served = client.list_api_group_resources(SERVERS_VERSION).await;
+        let served = served.is_ok_and(|list| list.resources.iter().any(|r| r.name == SERVERS));
+        if !served {
+            return false;
+        }
+        let attributes = |verb: &str| ResourceAttributes {
+            verb: Some(verb.to_owned()),
+            group: Some(SERVERS_GROUP.to_owned()),
+            resource: Some(SERVERS.to_owned()),
+            ..ResourceAttributes::default()
+        };
+        may(client, attributes("list")).await.unwrap_or(false)
+            && may(client, attributes("watch")).await.unwrap_or(false)
+    };
+    let answer = tokio::time::timeout(ASK_DEADLINE, asked).await;
+    answer.unwrap_or(false)
+}
+
+/// Whether we may do something, without being denied it.
+pub(crate) async fn may(
+    client: &kube::Client,
+    attributes: ResourceAttributes,
+) -> Result<bool, kube::Error> {
     let reviews: Api<SelfSubjectAccessReview> = Api::all(client.clone());
     let review = SelfSubjectAccessReview {
         spec: SelfSubjectAccessReviewSpec {
-            resource_attributes: Some(ResourceAttributes {
-                verb: Some("get".to_owned()),
-                resource: Some("namespaces".to_owned()),
-                name: Some("kube-system".to_owned()),
-                namespace: Some("kube-system".to_owned()),
-                ..ResourceAttributes::default()
-            }),
+            resource_attributes: Some(attributes),
             ..SelfSubjectAccessReviewSpec::default()
         },
         ..SelfSubjectAccessReview::default()
     };
-    match reviews.create(&PostParams::default(), &review).await {
-        Ok(review) if review.status.as_ref().is_some_and(|s| s.allowed) => Ok(Question::Uid),
-        Ok(_) => Ok(Question::Version),
+    let review = reviews.create(&PostParams::default(), &review).await?;
+    Ok(review.status.is_some_and(|status| status.allowed))
+}
+
+/// Whether we may ask for the uid, without being denied it.
+async fn choose(client: &kube::Client) -> Result<Question, kube::Error> {
+    let attributes = ResourceAttributes {
+        verb: Some("get".to_owned()),
+        resource: Some("namespaces".to_owned()),
+        name: Some("kube-system".to_owned()),
+        namespace: Some("kube-system".to_owned()),
+        ..ResourceAttributes::default()
+    };
+    match may(client, attributes).await {
+        Ok(true) => Ok(Question::Uid),
+        Ok(false) => Ok(Question::Version),
         Err(kube::Error::Api(status)) if status.code == 403 => Ok(Question::Version),
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 405) => Ok(Question::Uid),
         Err(error) => Err(error),

@@ -116,6 +116,13 @@ stored!(
     drop_slice
 );
 stored!(
+    kube::api::DynamicObject,
+    Servers,
+    super::trim::server,
+    put_server,
+    drop_server
+);
+stored!(
     k8s_openapi::api::core::v1::Pod,
     Pods,
     super::trim::pod,

@@ -1,16 +1,14 @@
 //! Events in other clusters: the owner of an exported Service looks beside it for why it is not mirrored, as
 //! Linkerd writes it there. Only where the credentials allow it; nothing else is ever written elsewhere.
 use jiff::Timestamp;
-use k8s_openapi::api::authorization::v1::{
-    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
-};
+use k8s_openapi::api::authorization::v1::ResourceAttributes;
 use k8s_openapi::api::core::v1::{Event, Service};
 use kube::api::{Api, PostParams};
 use tokio::sync::mpsc;
 use tombolo_core::limits::OUTSIDE_WAIT;
 use tombolo_core::service::ServiceKey;
 
-use super::feed::causes;
+use super::feed::{self, causes};
 
 /// A Service of another cluster that is not mirrored here.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,23 +63,14 @@ async fn write(client: &kube::Client, skipped: &Skipped) -> Result<(), kube::Err
 
 /// Whether we may, without being denied it.
 async fn may_write(client: &kube::Client, namespace: &str) -> Result<bool, kube::Error> {
-    let reviews: Api<SelfSubjectAccessReview> = Api::all(client.clone());
     let attributes = ResourceAttributes {
         verb: Some("create".to_owned()),
         resource: Some("events".to_owned()),
         namespace: Some(namespace.to_owned()),
         ..ResourceAttributes::default()
     };
-    let review = SelfSubjectAccessReview {
-        spec: SelfSubjectAccessReviewSpec {
-            resource_attributes: Some(attributes),
-            ..SelfSubjectAccessReviewSpec::default()
-        },
-        ..SelfSubjectAccessReview::default()
-    };
-    match reviews.create(&PostParams::default(), &review).await {
-        Ok(review) => Ok(review.status.is_some_and(|status| status.allowed)),
+    match feed::may(client, attributes).await {
         Err(kube::Error::Api(status)) if matches!(status.code, 403..=405) => Ok(false),
-        Err(error) => Err(error),
+        answer => answer,
     }
 }

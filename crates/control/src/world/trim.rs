@@ -8,6 +8,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::{Pod as KubePod, Service as KubeService};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::DynamicObject;
 use tombolo_core::keys;
 
 use crate::discovery::exports::Export;
@@ -15,6 +16,7 @@ use crate::discovery::model::{
     ADMIN_PORT, Backend, Gateway, Key, Mesh, Pod, Port, PortSet, Reach, Resolution, Role, Service,
     Slice,
 };
+use crate::discovery::servers::PolicyServer;
 
 const CONTROL_NAMESPACE: &str = "linkerd.io/control-plane-ns";
 const SKIP_INBOUND_PORTS: &str = "config.linkerd.io/skip-inbound-ports";
@@ -218,12 +220,30 @@ pub(crate) fn pod(object: &KubePod) -> Option<Pod> {
         ips,
         service_account: account.into(),
         owner: owner(meta),
+        labels: meta.labels.clone().unwrap_or_default(),
+        ports: named_ports(object),
         template_hash: label(meta, "pod-template-hash").map(str::to_owned),
         mesh: mesh(object),
         inbound_policy: annotation(meta, INBOUND_POLICY).map(str::to_owned),
         opaque_ports: opaque_ports(meta),
         key,
     })
+}
+
+fn named_ports(object: &KubePod) -> BTreeMap<String, u16> {
+    let containers = object.spec.iter().flat_map(|spec| {
+        let init = spec.init_containers.iter().flatten();
+        spec.containers.iter().chain(init)
+    });
+    let ports = containers.flat_map(|container| container.ports.iter().flatten());
+    ports
+        .filter_map(|port| Some((port.name.clone()?, u16::try_from(port.container_port).ok()?)))
+        .collect()
+}
+
+/// A Server of Linkerd's policy; `None` if it selects nothing.
+pub(crate) fn server(object: &DynamicObject) -> Option<PolicyServer> {
+    PolicyServer::read(key(&object.metadata)?, &object.data["spec"])
 }
 
 /// What owns a pod, as metrics name it: a ReplicaSet stands for its Deployment.

@@ -21,6 +21,7 @@ mod repair;
 mod restarts;
 mod rights;
 mod secrets;
+mod servers;
 mod status;
 
 /// One case.
@@ -63,6 +64,7 @@ pub(crate) fn all() -> Vec<Case> {
         discovery::CASES,
         profiles::CASES,
         secrets::CASES,
+        servers::CASES,
         rights::CASES,
         restarts::CASES,
         outages::CASES,

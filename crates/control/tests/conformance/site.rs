@@ -56,6 +56,7 @@ impl Site {
     fn api(&self, kind: &str, namespace: &str) -> Api<DynamicObject> {
         let (group, version) = match kind {
             "Link" => ("multicluster.linkerd.io", "v1alpha3"),
+            "Server" => ("policy.linkerd.io", "v1beta3"),
             "EndpointSlice" => ("discovery.k8s.io", "v1"),
             "CustomResourceDefinition" => ("apiextensions.k8s.io", "v1"),
             "ClusterRole" | "ClusterRoleBinding" => ("rbac.authorization.k8s.io", "v1"),

@@ -19,6 +19,7 @@ pub fn remote_access(namespace: &str) -> Vec<Value> {
     let rules = json!([
         rule(&[""], &["pods", "endpoints", "services"], READ),
         rule(&["discovery.k8s.io"], &["endpointslices"], READ),
+        rule(&["policy.linkerd.io"], &["servers"], READ),
         by_its_namespace(),
     ]);
     let mut objects = account(namespace, REMOTE_ACCESS, &rules);
@@ -48,6 +49,7 @@ pub fn control(namespace: &str) -> Vec<Value> {
         rule(&[""], &["namespaces", "pods"], FOLLOW),
         by_its_namespace(),
         rule(&[LINK_GROUP], &["links"], FOLLOW),
+        rule(&["policy.linkerd.io"], &["servers"], FOLLOW),
         rule(&[LINK_GROUP], &["links/status"], &["patch"]),
         // A Link may lie in any namespace, and its credentials lie beside it.
         rule(&[""], &["secrets"], FOLLOW),

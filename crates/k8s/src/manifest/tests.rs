@@ -110,6 +110,7 @@ fn control_may_do_what_it_does_and_no_more() {
             "discovery.k8s.io/endpointslices/: list,watch,create,patch,delete",
             "multicluster.linkerd.io/links/: list,watch",
             "multicluster.linkerd.io/links/status/: patch",
+            "policy.linkerd.io/servers/: list,watch",
         ]
     );
     assert_eq!(objects[2]["subjects"].as_array().unwrap().len(), 1);

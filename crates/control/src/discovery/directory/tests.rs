@@ -37,6 +37,8 @@ fn pod(name: &str, ip: &str) -> Pod {
         ips: vec![ip.parse().unwrap()],
         service_account: "default".into(),
         owner: None,
+        labels: BTreeMap::new(),
+        ports: BTreeMap::new(),
         template_hash: None,
         mesh: Some(Mesh {
             control_namespace: "tombolo".into(),

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::discovery::model::{Key, Mesh, PortSet};
 
@@ -7,6 +9,8 @@ fn pod(role: Role, policy: Option<&str>) -> Pod {
         ips: Vec::new(),
         service_account: "default".into(),
         owner: None,
+        labels: BTreeMap::new(),
+        ports: BTreeMap::new(),
         template_hash: None,
         mesh: Some(Mesh {
             control_namespace: "tombolo".into(),

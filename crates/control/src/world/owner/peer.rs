@@ -41,6 +41,10 @@ impl Owner {
                 let inventory = self.directory.peer_mut(id);
                 event.map(|event| self.listings.take(source, event, inventory))
             }
+            What::Server(event) => {
+                let inventory = self.directory.peer_mut(id);
+                Some(self.listings.take(source, event, inventory))
+            }
             What::Answered(uid) => return self.answered(id, uid),
             What::Silent(why) => return self.silent(id, why),
             What::Refused => return self.refused(id),

@@ -40,6 +40,10 @@ impl Owner {
                 let inventory = &mut self.directory.local;
                 self.listings.take(Source::Local, event, inventory);
             }
+            What::Server(event) => {
+                let inventory = &mut self.directory.local;
+                self.listings.take(Source::Local, event, inventory);
+            }
             What::Namespace(event) => {
                 self.namespaces.take(event, |namespace: Namespace| {
                     let phase = namespace.status.as_ref().and_then(|s| s.phase.as_deref());

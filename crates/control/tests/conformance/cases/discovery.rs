@@ -345,7 +345,8 @@ async fn a_gateway_that_is_down_is_withheld(w: &mut World) -> Result<()> {
     w.talk("web-remote:555").await?.reaches(&[]).await
 }
 
-async fn meshed(w: &World, change: impl Fn(&mut Value)) -> Result<()> {
+/// A Service with one meshed pod.
+pub(super) async fn meshed(w: &World, change: impl Fn(&mut Value)) -> Result<()> {
     let mut pod = objects::pod(&w.ns, "web-1", "10.1.0.1");
     change(&mut pod);
     w.l.apply(pod).await?;
