@@ -15,8 +15,8 @@ use serde_json::Value;
 
 pub use crate::store::facts::{BoundPods, LoopbackEndpoints};
 pub use crate::store::request::{
-    Bookmarks, DeleteOptions, Deleted, DryRun, FieldValidation, Force, From, List, Outcome, Patch,
-    Propagation, Subresource, Target, WatchOptions, WriteOptions,
+    Bookmarks, DeleteOptions, Deleted, DryRun, FieldValidation, Force, From, Gate, Judge, List,
+    Outcome, Patch, Propagation, Subresource, Target, WatchOptions, WriteOptions,
 };
 
 pub use options::{Clock, Controllers, MintToken, Options, Storage, TokenFor};

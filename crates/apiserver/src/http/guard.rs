@@ -1,163 +1,165 @@
-//! Writes of roles and bindings: nobody may grant what he does not have.
+//! What depends on who writes: nobody may grant what he does not have, or create by a change without the
+//! right to create. Judged by the store's owner, about the very change that is written.
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::access;
 use super::call::Call;
-use crate::auth::MASTERS;
-use crate::db::Patch;
+use super::server::ApiServer;
+use crate::auth::{MASTERS, User};
+use crate::db::{Gate, Judge};
 use crate::error::StatusError;
 use crate::rbac::{Attributes, decide, escalation, visit_role};
 use crate::registry::Resource;
-use crate::store::json::{child, set};
+use crate::store::json::{child, set, text};
 
-/// Does writing this resource grant rights?
-pub(super) fn is_guarded(res: &Resource) -> bool {
-    res.group == "rbac.authorization.k8s.io"
+/// The judge of one request's writes.
+struct Guard {
+    server: Arc<ApiServer>,
+    user: User,
+    attributes: Attributes,
 }
 
-/// Refuses a role or binding that would give more than its writer has.
-pub(super) fn may_grant(
-    call: &Call,
-    res: &Arc<Resource>,
-    value: &Value,
-) -> Result<(), StatusError> {
-    if !is_guarded(res) || call.user.is_in(MASTERS) {
-        return Ok(());
-    }
-    let present = present(call, res);
-    if present
-        .as_ref()
-        .is_some_and(|present| only_collects(present, value))
-    {
-        return Ok(());
-    }
-    let refused = if matches!(res.kind.as_str(), "RoleBinding" | "ClusterRoleBinding") {
-        may_bind(call, res, value)?
-    } else {
-        may_escalate(call, res, (present.as_ref(), value))
-    };
-    let Err(why) = refused else {
-        return Ok(());
-    };
-    let name = value["metadata"]["name"].as_str();
-    Err(StatusError::forbidden(res, name.unwrap_or_default(), &why))
-}
-
-fn may_escalate(
-    call: &Call,
-    res: &Resource,
-    (present, value): (Option<&Value>, &Value),
-) -> Result<(), String> {
-    let namespace = call.namespace(res);
-    let (roles, user) = (call.server.roles(), &call.user);
-    let exempt = Attributes {
-        verb: "escalate".to_owned(),
-        group: res.group.clone(),
-        resource: res.plural.clone(),
-        namespace: namespace.map(str::to_owned),
-        name: call.route.attributes.name.clone(),
-        ..Attributes::default()
-    };
-    if decide(roles, user, &exempt).allowed {
-        return Ok(());
-    }
-    let rules = value["rules"].as_array();
-    escalation::confirm(roles, user, namespace, rules.map_or(&[], Vec::as_slice))?;
-    let aggregates = |role: &Value| {
-        let selectors = role["aggregationRule"]["clusterRoleSelectors"].as_array();
-        selectors.is_some_and(|selectors| !selectors.is_empty())
-    };
-    if aggregates(value) || present.is_some_and(aggregates) {
-        escalation::confirm(roles, user, namespace, &escalation::everything()).map_err(
-            |_lacks| "must have cluster-admin privileges to use the aggregationRule".to_owned(),
-        )?;
-    }
-    Ok(())
-}
-
-/// The outer error is that of a role that nobody can look into.
-fn may_bind(call: &Call, res: &Resource, value: &Value) -> Result<Result<(), String>, StatusError> {
-    let namespace = call.namespace(res);
-    let (roles, user) = (call.server.roles(), &call.user);
-    let reference = &value["roleRef"];
-    let text = |field: &str| reference[field].as_str().unwrap_or_default().to_owned();
-    let exempt = Attributes {
-        verb: "bind".to_owned(),
-        group: Some(text("apiGroup"))
-            .filter(|group| !group.is_empty())
-            .unwrap_or_else(|| res.group.clone()),
-        resource: format!("{}s", text("kind").to_lowercase()),
-        namespace: namespace.map(str::to_owned),
-        name: text("name"),
-        ..Attributes::default()
-    };
-    if decide(roles, user, &exempt).allowed {
-        return Ok(Ok(()));
-    }
-    let mut rules = Vec::new();
-    visit_role(roles, reference, namespace, &mut |rule| {
-        rules.push(rule.clone());
+/// The gate through which a request's writes go.
+pub(super) fn gate(call: &Call) -> Gate {
+    Gate::new(Guard {
+        server: Arc::clone(&call.server),
+        user: call.user.clone(),
+        attributes: call.route.attributes.clone(),
     })
-    .map_err(|_lost| StatusError::not_found(res, &exempt.name))?;
-    Ok(escalation::confirm(roles, user, namespace, &rules))
+}
+
+impl Judge for Guard {
+    fn begin(&self, res: &Resource, object: &mut Value) {
+        if is_certificate_request(res) {
+            note_requestor(&self.user, object);
+        }
+    }
+
+    fn may_ask(
+        &self,
+        res: &Resource,
+        before: Option<&Value>,
+        after: &Value,
+    ) -> Result<(), StatusError> {
+        if before.is_none() && self.attributes.verb != "create" {
+            // A write to an object that is not there makes it, and needs the right to do so.
+            let attributes = Attributes {
+                verb: "create".to_owned(),
+                ..self.attributes.clone()
+            };
+            access::authorize(&self.server, &self.user, &attributes)?;
+        }
+        if res.group == "rbac.authorization.k8s.io" {
+            return self.may_grant(res, before, after);
+        }
+        Ok(())
+    }
+}
+
+impl Guard {
+    /// Refuses a role or binding that would give more than its writer has.
+    fn may_grant(
+        &self,
+        res: &Resource,
+        before: Option<&Value>,
+        after: &Value,
+    ) -> Result<(), StatusError> {
+        if self.user.is_in(MASTERS) || before.is_some_and(|before| only_collects(before, after)) {
+            return Ok(());
+        }
+        let refused = if matches!(res.kind.as_str(), "RoleBinding" | "ClusterRoleBinding") {
+            self.may_bind(res, after)?
+        } else {
+            self.may_escalate(res, before, after)
+        };
+        let name = text(&after["metadata"], "name");
+        refused.map_err(|why| StatusError::forbidden(res, name, &why))
+    }
+
+    fn may_escalate(
+        &self,
+        res: &Resource,
+        before: Option<&Value>,
+        after: &Value,
+    ) -> Result<(), String> {
+        let namespace = self.namespace(res);
+        let (roles, user) = (self.server.roles(), &self.user);
+        let exempt = Attributes {
+            verb: "escalate".to_owned(),
+            group: res.group.clone(),
+            resource: res.plural.clone(),
+            namespace: namespace.map(str::to_owned),
+            name: self.attributes.name.clone(),
+            ..Attributes::default()
+        };
+        if decide(roles, user, &exempt).allowed {
+            return Ok(());
+        }
+        let rules = after["rules"].as_array();
+        escalation::confirm(roles, user, namespace, rules.map_or(&[], Vec::as_slice))?;
+        let aggregates = |role: &Value| {
+            let selectors = role["aggregationRule"]["clusterRoleSelectors"].as_array();
+            selectors.is_some_and(|selectors| !selectors.is_empty())
+        };
+        if aggregates(after) || before.is_some_and(aggregates) {
+            escalation::confirm(roles, user, namespace, &escalation::everything()).map_err(
+                |_lacks| "must have cluster-admin privileges to use the aggregationRule".to_owned(),
+            )?;
+        }
+        Ok(())
+    }
+
+    /// The outer error is that of a role that nobody can look into.
+    fn may_bind(&self, res: &Resource, after: &Value) -> Result<Result<(), String>, StatusError> {
+        let namespace = self.namespace(res);
+        let (roles, user) = (self.server.roles(), &self.user);
+        let reference = &after["roleRef"];
+        let text = |field: &str| text(reference, field).to_owned();
+        let exempt = Attributes {
+            verb: "bind".to_owned(),
+            group: Some(text("apiGroup"))
+                .filter(|group| !group.is_empty())
+                .unwrap_or_else(|| res.group.clone()),
+            resource: format!("{}s", text("kind").to_lowercase()),
+            namespace: namespace.map(str::to_owned),
+            name: text("name"),
+            ..Attributes::default()
+        };
+        if decide(roles, user, &exempt).allowed {
+            return Ok(Ok(()));
+        }
+        let mut rules = Vec::new();
+        visit_role(roles, reference, namespace, &mut |rule| {
+            rules.push(rule.clone());
+        })
+        .map_err(|_lost| StatusError::not_found(res, &exempt.name))?;
+        Ok(escalation::confirm(roles, user, namespace, &rules))
+    }
+
+    fn namespace(&self, res: &Resource) -> Option<&str> {
+        let namespace = self.attributes.namespace.as_deref();
+        namespace.filter(|_| res.is_namespaced())
+    }
+}
+
+fn is_certificate_request(res: &Resource) -> bool {
+    res.group == "certificates.k8s.io" && res.kind == "CertificateSigningRequest"
 }
 
 /// A request for a certificate says who has asked, whatever he says himself.
-pub(super) fn note_requestor(call: &Call, res: &Resource, value: &mut Value) {
-    if res.group != "certificates.k8s.io" || res.kind != "CertificateSigningRequest" {
-        return;
-    }
-    let mut user = call.user.to_value();
-    let spec = child(value, "spec");
+fn note_requestor(user: &User, object: &mut Value) {
+    let mut user = user.to_value();
+    let spec = child(object, "spec");
     for field in ["username", "uid", "groups", "extra"] {
         set(spec, field, user.get_mut(field).map(Value::take));
     }
 }
 
-/// The patch, so that it changes this version of the object or none: what is judged is what is written, although a
-/// patch may copy what another write puts into the object in between.
-pub(super) fn pinned(patch: Patch, version: u64) -> Result<Patch, StatusError> {
-    let version = version.to_string();
-    let merge = |mut value: Value| {
-        let metadata = value
-            .as_object_mut()
-            .map(|object| object.entry("metadata").or_insert_with(|| json!({})));
-        let Some(metadata) = metadata.and_then(Value::as_object_mut) else {
-            return Err(StatusError::bad_request(
-                "the patch and its metadata must be objects",
-            ));
-        };
-        metadata.insert("resourceVersion".to_owned(), version.clone().into());
-        Ok(value)
-    };
-    Ok(match patch {
-        Patch::Merge(value) => Patch::Merge(merge(value)?),
-        Patch::Strategic(value) => Patch::Strategic(merge(value)?),
-        Patch::Apply(value) => Patch::Apply(merge(value)?),
-        Patch::Json(mut value) => {
-            let Some(steps) = value.as_array_mut() else {
-                return Err(StatusError::bad_request("the patch must be a list"));
-            };
-            steps.push(json!({"op": "add", "path": "/metadata/resourceVersion", "value": version}));
-            Patch::Json(value)
-        }
-    })
-}
-
-/// The object as it is, where the path names one.
-fn present(call: &Call, res: &Arc<Resource>) -> Option<Value> {
-    let name = &call.route.attributes.name;
-    if name.is_empty() {
-        return None;
-    }
-    let object = call.server.db.get(res, call.namespace(res), name).ok()?;
-    Some(object.value())
-}
-
 /// A write that changes nothing but what the garbage collector writes.
-fn only_collects(present: &Value, value: &Value) -> bool {
+fn only_collects(before: &Value, after: &Value) -> bool {
     let rest = |value: &Value| {
         let mut value = value.clone();
         if let Some(metadata) = value["metadata"].as_object_mut() {
@@ -172,5 +174,8 @@ fn only_collects(present: &Value, value: &Value) -> bool {
         }
         value
     };
-    rest(present) == rest(value)
+    rest(before) == rest(after)
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,14 +9,12 @@ use super::body::{self, Syntax, essence};
 use super::call::{Answer, Call};
 use super::negotiate::Form;
 use super::respond::ListHead;
-use super::{access, components, guard, list, options, respond, typed};
-use crate::db::{Deleted, DryRun, Outcome, Patch, Subresource, Target, WriteOptions};
+use super::{access, components, list, options, respond, typed};
+use crate::db::{Deleted, Outcome, Patch, Subresource, Target};
 use crate::error::StatusError;
 use crate::object::Object;
-use crate::rbac::Attributes;
 use crate::registry::Resource;
 use crate::selector::{FieldSelector, LabelSelector, Selectors};
-use crate::store::edit::is_created_by_update;
 use crate::table;
 
 /// Answers a request for an object or a collection.
@@ -139,11 +137,9 @@ pub(super) fn selectors(call: &Call, res: &Resource) -> Result<Selectors, Status
 
 async fn create(call: &Call, res: &Arc<Resource>, bytes: &[u8]) -> Answer {
     let options = call.write_options()?;
-    let mut value = typed::object(call, res, bytes)?;
+    let value = typed::object(call, res, bytes)?;
     let namespace = call.namespace(res);
     check_namespace(&value, namespace)?;
-    guard::may_grant(call, res, &value)?;
-    guard::note_requestor(call, res, &mut value);
     let object = call
         .server
         .db
@@ -164,10 +160,6 @@ pub(super) async fn update(
     let target = call.target(res).sub(sub);
     check_namespace(&value, target.namespace)?;
     check_name(&value, target.name)?;
-    if sub == Subresource::None && is_created_by_update(res) {
-        may_create(call, res, target)?;
-    }
-    guard::may_grant(call, res, &value)?;
     let (object, outcome) = call.server.db.update(target, value, &options).await?;
     shown_as(call, res, &object, code_of(outcome))
 }
@@ -197,26 +189,10 @@ pub(super) async fn patched(
         options::Applies::No
     };
     let options = options::patch(call, applies)?;
-    let mut patch = read_patch(kind, bytes)?;
+    let patch = read_patch(kind, bytes)?;
     let target = call.target(res).sub(sub);
     if let Patch::Apply(value) = &patch {
         check_applied(call, res, target, value)?;
-    }
-    if guard::is_guarded(res) {
-        let present = call.server.db.get(res, target.namespace, target.name);
-        if let Ok(present) = present {
-            patch = guard::pinned(patch, present.resource_version())?;
-        }
-        let pretend = WriteOptions {
-            dry_run: DryRun::All,
-            ..options.clone()
-        };
-        let (wanted, _) = call
-            .server
-            .db
-            .patch(target, patch.clone(), &pretend)
-            .await?;
-        guard::may_grant(call, res, &wanted.value())?;
     }
     call.server.db.patch(target, patch, &options).await
 }
@@ -267,7 +243,7 @@ fn read_patch(kind: PatchKind, bytes: &[u8]) -> Result<Patch, StatusError> {
     })
 }
 
-/// Apply may create: then it needs that right too. Its object must be what the path says.
+/// The object of an apply must be what the path says.
 fn check_applied(
     call: &Call,
     res: &Arc<Resource>,
@@ -278,24 +254,7 @@ fn check_applied(
         typed::applied(call, res, value)?;
     }
     check_namespace(value, target.namespace)?;
-    check_name(value, target.name)?;
-    if target.sub == Subresource::None {
-        may_create(call, res, target)?;
-    }
-    Ok(())
-}
-
-/// A write to an object that is not there makes it, and needs the right to do so.
-fn may_create(call: &Call, res: &Arc<Resource>, target: Target<'_>) -> Result<(), StatusError> {
-    let db = &call.server.db;
-    if db.get(res, target.namespace, target.name).is_ok() {
-        return Ok(());
-    }
-    let attributes = Attributes {
-        verb: "create".to_owned(),
-        ..call.route.attributes.clone()
-    };
-    access::authorize(&call.server, &call.user, &attributes)
+    check_name(value, target.name)
 }
 
 async fn delete(call: &Call, res: &Arc<Resource>, bytes: &[u8]) -> Answer {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::call::Call;
+use super::guard;
 use super::query::Query;
 use crate::db::{DeleteOptions, DryRun, FieldValidation, Force, Propagation, WriteOptions};
 use crate::error::{Cause, StatusError};
@@ -107,6 +108,7 @@ fn common(call: &Call, causes: &mut Vec<Cause>) -> WriteOptions {
         force,
         validation,
         warnings: call.warnings.clone(),
+        gate: guard::gate(call),
     }
 }
 

@@ -1,15 +1,12 @@
 use bytes::Bytes;
 use http::Method;
 use http_body_util::Full;
-use serde_json::json;
 use tokio::sync::Semaphore;
 
 use super::body::{self, Wants};
-use super::guard;
 use super::negotiate::{Form, Place, accept};
 use super::query::{Plus, Query, decode};
 use super::route::route;
-use crate::db::Patch;
 
 /// `verb group/version resource/subresource namespace name`, or `verb path`; `-` for nothing.
 fn taken_apart(method: &str, uri: &str) -> String {
@@ -157,27 +154,6 @@ fn first_acceptable_form_wins() {
     ] {
         assert_eq!(form(header, place), expected, "{header:?}");
     }
-}
-
-#[test]
-fn guarded_patch_changes_the_version_that_was_judged_or_none() {
-    let pinned = |patch| match guard::pinned(patch, 7).unwrap() {
-        Patch::Json(value) => value[0]["value"].clone(),
-        Patch::Merge(value) | Patch::Strategic(value) | Patch::Apply(value) => {
-            value["metadata"]["resourceVersion"].clone()
-        }
-    };
-    let claimed = || json!({"metadata": {"resourceVersion": ""}});
-    for patch in [
-        Patch::Json(json!([])),
-        Patch::Merge(json!({})),
-        Patch::Strategic(claimed()),
-        Patch::Apply(claimed()),
-    ] {
-        assert_eq!(pinned(patch), "7");
-    }
-    assert!(guard::pinned(Patch::Merge(json!({"metadata": null})), 7).is_err());
-    assert!(guard::pinned(Patch::Json(json!({})), 7).is_err());
 }
 
 #[tokio::test]

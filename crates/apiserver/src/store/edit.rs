@@ -260,6 +260,9 @@ impl Store {
         moment: &mut Moment<'_>,
         mut edit: Edit<'_>,
     ) -> Result<Written, StatusError> {
+        if let Some(judge) = edit.options.gate.judge() {
+            judge.may_ask(edit.target.res, Some(&edit.before), &edit.after)?;
+        }
         check_preconditions(&edit)?;
         restrict::restrict(&mut edit);
         let Edit {
@@ -385,7 +388,7 @@ fn storage_path(target: &Target<'_>) -> String {
 }
 
 /// Whether a PUT makes an object that is not there.
-pub(crate) fn is_created_by_update(res: &Resource) -> bool {
+fn is_created_by_update(res: &Resource) -> bool {
     let known = matches!(
         (res.group.as_str(), res.kind.as_str()),
         ("", "Service" | "Endpoints" | "Event" | "LimitRange")

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use serde_json::Value;
 
+use crate::error::StatusError;
 use crate::object::Object;
 use crate::registry::Resource;
 
@@ -110,6 +111,44 @@ pub struct WriteOptions {
     pub validation: FieldValidation,
     /// What the client is warned of.
     pub warnings: Warnings,
+    /// Who judges what is written.
+    pub gate: Gate,
+}
+
+/// What depends on who writes. Asked while nothing else can write, so that what is judged is what is stored;
+/// may read what is published, and must not write.
+pub trait Judge: Send + Sync {
+    /// Sets what a new object says of who has asked for it.
+    fn begin(&self, res: &Resource, object: &mut Value);
+
+    /// Refuses a write by the object as it is (none if it is new) and as it is asked for, before it is checked.
+    fn may_ask(
+        &self,
+        res: &Resource,
+        before: Option<&Value>,
+        after: &Value,
+    ) -> Result<(), StatusError>;
+}
+
+/// The judge of a write, if there is one: the cluster's own writes have none.
+#[derive(Clone, Default)]
+pub struct Gate(Option<Arc<dyn Judge>>);
+
+impl Gate {
+    /// Writes as this judge lets them.
+    pub fn new(judge: impl Judge + 'static) -> Self {
+        Self(Some(Arc::new(judge)))
+    }
+
+    pub(super) fn judge(&self) -> Option<&dyn Judge> {
+        self.0.as_deref()
+    }
+}
+
+impl std::fmt::Debug for Gate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Gate").field(&self.0.is_some()).finish()
+    }
 }
 
 /// A request's warnings beyond these are not sent.

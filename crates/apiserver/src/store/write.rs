@@ -44,6 +44,10 @@ impl Store {
         mut object: Value,
         options: &WriteOptions,
     ) -> Result<Arc<Object>, StatusError> {
+        if let Some(judge) = options.gate.judge() {
+            judge.may_ask(res, None, &object)?;
+            judge.begin(res, &mut object);
+        }
         self.choose_name(moment, res, &mut object)?;
         let name = text(&object["metadata"], "name").to_owned();
         let applied = object["metadata"]["managedFields"]
