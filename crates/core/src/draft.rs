@@ -161,8 +161,6 @@ impl<'w> Draft<'w> {
             Reason::MissingNamespace => {
                 format!("Skipped mirroring service: namespace does not exist ({remote})")
             }
-            // One word for all Services of the Link.
-            Reason::DuplicateCluster => format!("Skipped joining federated services: {message}"),
             _ => format!("Skipped mirroring service: {message} ({remote})"),
         };
         self.problems.insert(Problem {

@@ -2,8 +2,8 @@
 //! included. Claims names in the draft and says per member what became of it.
 //!
 //! The first member decides labels, annotations and ports: the local one if there is one, else that of
-//! the oldest Link. Each cluster joins once, however many Links lead to it.
-use std::collections::btree_map::Entry;
+//! the oldest Link. Every Link joins, also where several lead to one cluster: what serves is one set of
+//! addresses, and each Link may come to lead elsewhere.
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::copy;
@@ -12,7 +12,7 @@ use crate::keys::{
     FEDERATED, FEDERATED_KNOWN, LOCAL_DISCOVERY, MIRRORED_SERVICE, REMOTE_DISCOVERY,
 };
 use crate::left;
-use crate::link::{Link, LinkKey};
+use crate::link::Link;
 use crate::mirror::{is_derived, put, unknown_mode};
 use crate::name::ServiceName;
 use crate::plan::{About, Problem};
@@ -22,7 +22,7 @@ use crate::service::{
     Labels, ManagedService, Protocol, Service, ServiceKey, ServiceKind, ServicePort,
 };
 use crate::status::{Condition, ConditionType, Reason, Truth};
-use crate::world::{ClusterUid, LocalService};
+use crate::world::LocalService;
 
 /// What follows the name of the members.
 const SUFFIX: &str = left::FEDERATED_SUFFIX;
@@ -172,10 +172,9 @@ fn wish(selector: &Selector, service: &Service) -> Result<Wish, Obstacle> {
 }
 
 fn want_one<'w>(draft: &mut Draft<'w>, base: &ServiceKey, candidates: Vec<Member<'w>>) {
-    let mut seen = BTreeMap::new();
     let mut members = Vec::with_capacity(candidates.len());
     for candidate in candidates {
-        match admit(draft, candidate, &mut seen) {
+        match admit(candidate) {
             Ok(()) => members.push(candidate),
             Err(obstacle) => refuse(draft, base, candidate, &obstacle),
         }
@@ -211,45 +210,12 @@ fn want_one<'w>(draft: &mut Draft<'w>, base: &ServiceKey, candidates: Vec<Member
     );
 }
 
-/// Whether a candidate may join: once per cluster, and only with an address of its own. `seen` says by
-/// whom each cluster is in.
-fn admit<'w>(
-    draft: &Draft<'w>,
-    candidate: Member<'w>,
-    seen: &mut BTreeMap<&'w ClusterUid, Option<&'w LinkKey>>,
-) -> Result<(), Obstacle> {
-    let (uid, link) = match candidate {
-        Member::Local(service) => {
-            check(service)?;
-            (draft.world.local.uid.as_ref(), None)
-        }
-        Member::Remote(rank, _, service) => {
-            check(service)?;
-            let entry = &draft.roster.entries[rank];
-            (entry.view.remote.uid(), Some(entry.key))
-        }
-        // What cannot be asked keeps what it has.
-        Member::Held(rank, _) => {
-            let entry = draft.roster.entries.get(rank);
-            if let Some((uid, key)) = entry.and_then(|e| Some((e.view.remote.uid()?, e.key))) {
-                seen.entry(uid).or_insert(Some(key));
-            }
-            return Ok(());
-        }
-        Member::Left(_) => return Ok(()),
-    };
-    let Some(uid) = uid else { return Ok(()) };
-    let message = match seen.entry(uid) {
-        Entry::Vacant(vacant) => {
-            vacant.insert(link);
-            return Ok(());
-        }
-        Entry::Occupied(other) => match other.get() {
-            Some(other) => format!("its cluster is a member already, through Link {other}"),
-            None => "its cluster is this very one".to_owned(),
-        },
-    };
-    Err(Obstacle::new(Reason::DuplicateCluster, message))
+/// Whether a candidate may join: only with an address of its own. Who cannot be asked keeps what it has.
+fn admit(candidate: Member<'_>) -> Result<(), Obstacle> {
+    match candidate {
+        Member::Local(service) | Member::Remote(_, _, service) => check(service),
+        Member::Held(..) | Member::Left(_) => Ok(()),
+    }
 }
 
 fn check(service: &Service) -> Result<(), Obstacle> {

@@ -74,8 +74,6 @@ pub enum Reason {
     NameTooLong,
     /// An export label with a value that means nothing.
     UnknownMode,
-    /// The same cluster is a member already, through another Link.
-    DuplicateCluster,
     /// Another member, which decides, has other ports.
     PortConflict,
     /// The Link is as it should be.
@@ -114,7 +112,6 @@ impl Reason {
             Self::NameConflict => "NameConflict",
             Self::NameTooLong => "NameTooLong",
             Self::UnknownMode => "UnknownMode",
-            Self::DuplicateCluster => "DuplicateCluster",
             Self::PortConflict => "PortConflict",
             Self::Accepted => "Accepted",
             Self::InvalidSpec => "InvalidSpec",

@@ -86,8 +86,7 @@ fn kind_and_reason(reason: Reason) -> (&'static str, &'static str) {
         Reason::InvalidService
         | Reason::NameConflict
         | Reason::NameTooLong
-        | Reason::UnknownMode
-        | Reason::DuplicateCluster => ("Warning", EVENT_SKIPPED),
+        | Reason::UnknownMode => ("Warning", EVENT_SKIPPED),
         Reason::Mirrored
         | Reason::Error
         | Reason::PortConflict

@@ -84,7 +84,11 @@ pub(crate) struct Talk {
 
 impl Talk {
     pub(crate) async fn next(&mut self) -> Result<Said> {
-        let next = tokio::time::timeout(PATIENCE, self.stream.message()).await;
+        self.next_within(PATIENCE).await
+    }
+
+    pub(crate) async fn next_within(&mut self, patience: Duration) -> Result<Said> {
+        let next = tokio::time::timeout(patience, self.stream.message()).await;
         let update = next.context("nothing is said in time")??;
         let update = update
             .and_then(|update| update.update)

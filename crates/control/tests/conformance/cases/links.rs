@@ -3,8 +3,10 @@ use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
 use super::cases;
-use crate::conformance::objects::{self, EXPORTED, FEDERATED, FQ_NAME, IDENTITY, LINKS, REMOTE};
-use crate::conformance::site::Site;
+use crate::conformance::objects::{
+    self, EXPORTED, FEDERATED, FQ_NAME, IDENTITY, LINKS, LOCAL, REMOTE,
+};
+use crate::conformance::talk::Said;
 use crate::conformance::world::{World, map};
 
 cases!["links":
@@ -19,7 +21,7 @@ cases!["links":
     an_emptied_selector_withdraws_its_mirrors,
     another_selector_mirrors_others,
     a_selector_that_moves_to_flat_moves_its_mirrors,
-    two_links_to_one_cluster_mirror_twice_and_federate_once,
+    two_links_to_one_cluster_mirror_and_federate_twice,
     two_links_share_the_modes_between_them,
     a_second_link_to_the_same_name_does_nothing,
     a_link_in_another_namespace_has_its_secret_there,
@@ -182,26 +184,36 @@ async fn a_selector_that_moves_to_flat_moves_its_mirrors(w: &mut World) -> Resul
     w.has_addresses("web-remote", &[]).await
 }
 
-async fn two_links_to_one_cluster_mirror_twice_and_federate_once(w: &mut World) -> Result<()> {
+async fn two_links_to_one_cluster_mirror_and_federate_twice(w: &mut World) -> Result<()> {
     w.link(|_| ()).await?;
+    w.ready("web", &["10.2.0.1"]).await?;
     w.export("web", json!({EXPORTED: "true", FEDERATED: "member"}))
         .await?;
     w.mirror("web-federated").await?;
     w.link_named("second", |_| ()).await?;
     w.mirror("web-second").await?;
     w.mirror("web-remote").await?;
-    w.settle().await?;
-    let service = w.mirror("web-federated").await?;
-    ensure!(
-        map(&service, "annotations")[REMOTE] == "web@remote",
-        "{service}"
-    );
+    let members = async |want: &str| {
+        w.until("web-federated", "has its members", |s| {
+            map(s, "annotations").get(REMOTE).map(String::as_str) == Some(want)
+        })
+        .await
+    };
+    members("web@remote,web@second").await?;
+    // However many lead there, there is one endpoint.
+    let mut talk = w.talk("web-federated:555").await?;
+    talk.reaches(&["10.2.0.1:555"]).await?;
     w.l.delete("Link", LINKS, "remote").await?;
-    w.until("web-federated", "goes through the second", |s| {
-        map(s, "annotations").get(REMOTE).map(String::as_str) == Some("web@second")
-    })
-    .await?;
-    w.gone("web-remote").await
+    members("web@second").await?;
+    w.gone("web-remote").await?;
+    // It may be told again, as one of the other Link's cluster, but is never taken away.
+    while let Ok(said) = talk
+        .next_within(std::time::Duration::from_millis(300))
+        .await
+    {
+        ensure!(matches!(said, Said::Add(_)), "{said:?}");
+    }
+    Ok(())
 }
 
 async fn two_links_share_the_modes_between_them(w: &mut World) -> Result<()> {
@@ -296,9 +308,10 @@ async fn a_link_to_oneself_does_no_harm(w: &mut World) -> Result<()> {
     ))
     .await?;
     w.mirror("web-remote").await?;
-    w.l.eventually("it is a member once", async |s: &Site| {
-        let found = s.get("Service", &w.ns, "web-federated").await?;
-        Ok(found.filter(|s| !map(s, "annotations").contains_key(REMOTE)))
+    w.until("web-federated", "has both members", |s| {
+        let annotations = map(s, "annotations");
+        let of = |key: &str| annotations.get(key).map(String::as_str);
+        of(LOCAL) == Some("web") && of(REMOTE) == Some("web@remote")
     })
     .await
     .map(drop)
