@@ -3,6 +3,10 @@ use serde_json::{Map, Value};
 
 use super::{COPIED_BYTES_MAX, OPERATIONS_MAX, PatchProblem};
 use crate::schema::kind_of;
+use crate::store::facts::OBJECT_DEPTH_MAX;
+
+/// What all operations of one patch together may do: elements of lists that move, and values that are looked through.
+const STEPS_MAX: usize = 20_000_000;
 
 /// The value that the operations make of another, one after the other.
 pub(super) fn patched(mut value: Value, patch: &Value) -> Result<Value, PatchProblem> {
@@ -17,12 +21,39 @@ pub(super) fn patched(mut value: Value, patch: &Value) -> Result<Value, PatchPro
     if operations.len() > OPERATIONS_MAX {
         return Err(PatchProblem::TooLarge(operations.len()));
     }
-    // Copies of copies double: what all of them add is bounded.
-    let mut copied = 0;
+    let mut left = Left {
+        bytes: COPIED_BYTES_MAX,
+        steps: STEPS_MAX,
+    };
     for operation in operations {
-        step(&mut value, operation, &mut copied).ok_or(PatchProblem::DoesNotFit)?;
+        step(&mut value, operation, &mut left).ok_or(PatchProblem::DoesNotFit)?;
     }
     Ok(value)
+}
+
+/// What the rest of a patch may still cost.
+struct Left {
+    /// That copies add. Copies of copies double.
+    bytes: usize,
+    steps: usize,
+}
+
+impl Left {
+    fn spend(&mut self, steps: usize) -> Option<()> {
+        self.steps = self.steps.checked_sub(steps)?;
+        Some(())
+    }
+
+    /// Looks through a value; none if it nests more than so many levels.
+    fn look(&mut self, value: &Value, levels: usize) -> Option<()> {
+        let below = levels.checked_sub(1)?;
+        self.spend(1)?;
+        match value {
+            Value::Object(map) => map.values().try_for_each(|value| self.look(value, below)),
+            Value::Array(list) => list.iter().try_for_each(|value| self.look(value, below)),
+            _ => Some(()),
+        }
+    }
 }
 
 fn malformed(value: &Value, wanted: &str) -> PatchProblem {
@@ -51,38 +82,35 @@ fn check(operation: &Value) -> Result<(), PatchProblem> {
     Ok(())
 }
 
-/// Carries out one operation; none if it does not fit.
-fn step(document: &mut Value, operation: &Value, copied: &mut usize) -> Option<()> {
+/// Carries out one operation; none if it does not fit, or costs too much.
+fn step(document: &mut Value, operation: &Value, left: &mut Left) -> Option<()> {
     let path = operation["path"].as_str();
     let value = || operation.get("value").cloned().unwrap_or(Value::Null);
     match operation["op"].as_str()? {
-        "add" => add(document, path?, value()),
-        "remove" => remove(document, path?).map(drop),
+        "add" => add(document, path?, value(), left),
+        "remove" => remove(document, path?, left).map(drop),
         "replace" if path?.is_empty() => {
             let value = value();
             (value.is_object() || value.is_array()).then(|| *document = value)
         }
-        "replace" => replace(document, path?, value()),
+        "replace" => replace(document, path?, value(), left),
         "move" => {
             let from = operation["from"].as_str()?;
-            let moved = remove(document, from)?;
-            add(document, path?, moved)
+            let moved = remove(document, from, left)?;
+            add(document, path?, moved, left)
         }
         "copy" => {
             let found = get(document, operation["from"].as_str()?)?;
-            *copied += found.to_string().len();
-            if *copied > COPIED_BYTES_MAX {
-                return None;
-            }
-            add(document, path?, found)
+            left.bytes = left.bytes.checked_sub(found.to_string().len())?;
+            let copy = found.clone();
+            add(document, path?, copy, left)
         }
         "test" => {
-            let found = if path?.is_empty() {
-                document.clone()
-            } else {
-                get(document, path?)?
+            let found = match path? {
+                "" => document,
+                path => get(document, path)?,
             };
-            (found == value()).then_some(())
+            (found == operation.get("value").unwrap_or(&Value::Null)).then_some(())
         }
         _ => None,
     }
@@ -117,22 +145,30 @@ fn index(text: &str, length: usize) -> Option<usize> {
     usize::try_from(if at < 0 { at + length } else { at }).ok()
 }
 
-fn get(document: &mut Value, path: &str) -> Option<Value> {
+fn get<'a>(document: &'a mut Value, path: &str) -> Option<&'a Value> {
     let (holder, key) = parent(document, path)?;
     match holder {
-        Value::Object(map) => Some(map.get(&key).cloned().unwrap_or(Value::Null)),
-        Value::Array(list) => list.get(index(&key, list.len())?).cloned(),
+        Value::Object(map) => Some(map.get(&key).unwrap_or(&Value::Null)),
+        Value::Array(list) => list.get(index(&key, list.len())?),
         _ => None,
     }
 }
 
-fn add(document: &mut Value, path: &str, value: Value) -> Option<()> {
+/// That a value at a path does not nest deeper than an object may: what works on objects recurses.
+fn check_depth(path: &str, value: &Value, left: &mut Left) -> Option<()> {
+    let above = path.split('/').skip(1).count();
+    left.look(value, OBJECT_DEPTH_MAX.checked_sub(above)?)
+}
+
+fn add(document: &mut Value, path: &str, value: Value, left: &mut Left) -> Option<()> {
+    check_depth(path, &value, left)?;
     let (holder, key) = parent(document, path)?;
     match holder {
         Value::Object(map) => put(map, key, value),
         Value::Array(list) if key == "-" => list.push(value),
         Value::Array(list) => {
             let at = index(&key, list.len() + 1).filter(|at| *at <= list.len())?;
+            left.spend(list.len() - at)?;
             list.insert(at, value);
         }
         _ => return None,
@@ -144,7 +180,8 @@ fn put(map: &mut Map<String, Value>, key: String, value: Value) {
     map.insert(key, value);
 }
 
-fn replace(document: &mut Value, path: &str, value: Value) -> Option<()> {
+fn replace(document: &mut Value, path: &str, value: Value, left: &mut Left) -> Option<()> {
+    check_depth(path, &value, left)?;
     let (holder, key) = parent(document, path)?;
     match holder {
         Value::Object(map) => put(map, key, value),
@@ -157,12 +194,13 @@ fn replace(document: &mut Value, path: &str, value: Value) -> Option<()> {
     Some(())
 }
 
-fn remove(document: &mut Value, path: &str) -> Option<Value> {
+fn remove(document: &mut Value, path: &str, left: &mut Left) -> Option<Value> {
     let (holder, key) = parent(document, path)?;
     match holder {
         Value::Object(map) => map.remove(&key),
         Value::Array(list) => {
             let at = index(&key, list.len()).filter(|at| *at < list.len())?;
+            left.spend(list.len() - at)?;
             Some(list.remove(at))
         }
         _ => None,

@@ -1,5 +1,5 @@
 //! Strategic merge: a merge patch that merges lists by their keys, with `$` directives.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
@@ -133,11 +133,9 @@ fn merge_field(
             let entry = map.entry(name.to_owned()).or_insert(Value::Null);
             let live = entry.as_array().cloned().unwrap_or_default();
             let mut all = live.clone();
-            for new in changes {
-                if !all.contains(new) {
-                    all.push(new.clone());
-                }
-            }
+            let mut present: HashSet<String> = live.iter().map(Value::to_string).collect();
+            let added = changes.iter().filter(|new| present.insert(new.to_string()));
+            all.extend(added.cloned());
             *entry = Value::Array(in_order(all, changes, &live, None));
         }
         Listing::Atomic => {
@@ -150,13 +148,15 @@ fn merge_field(
 /// Merges the elements of a list by its first key.
 fn merge_list(value: &mut Value, changes: &[Value], shape: &Shape) -> Result<(), PatchProblem> {
     let live = value.as_array().cloned().unwrap_or_default();
-    let mut list = live.clone();
     let Some(key) = shape.merge_key() else {
         *value = Value::Array(changes.to_vec());
         return Ok(());
     };
-    if changes.iter().any(|change| change[PATCH] == "replace") {
-        list.clear();
+    let mut keyed = Keyed::default();
+    if changes.iter().all(|change| change[PATCH] != "replace") {
+        for element in &live {
+            keyed.push(identity(element, Some(key)), element.clone());
+        }
     }
     if !live.is_empty() && changes.iter().any(|change| !change.is_object()) {
         return Err(PatchProblem::Unmergeable(format!(
@@ -173,27 +173,66 @@ fn merge_list(value: &mut Value, changes: &[Value], shape: &Shape) -> Result<(),
         if directive == Some("replace") {
             continue;
         }
-        let Some(wanted) = change.get(key) else {
+        let Some(wanted) = identity(change, Some(key)) else {
             return Err(PatchProblem::Unmergeable(format!(
                 "map: {} does not contain declared merge key: {key}",
                 as_go(change)
             )));
         };
-        let at = list
-            .iter()
-            .position(|element| element.get(key) == Some(wanted));
-        match (directive, at) {
-            (Some("delete"), _) => list.retain(|element| element.get(key) != Some(wanted)),
-            (_, Some(at)) => merge_into(&mut list[at], change, shape.element())?,
-            (_, None) => {
-                let mut new = Value::Object(Map::new());
-                merge_into(&mut new, change, shape.element())?;
-                list.push(new);
-            }
+        if directive == Some("delete") {
+            keyed.remove(&wanted);
+        } else if let Some(present) = keyed.get(&wanted) {
+            merge_into(present, change, shape.element())?;
+        } else {
+            let mut new = Value::Object(Map::new());
+            merge_into(&mut new, change, shape.element())?;
+            // A patch that replaces it may say another key, or none.
+            keyed.push(identity(&new, Some(key)), new);
         }
     }
-    *value = Value::Array(in_order(list, changes, &live, Some(key)));
+    *value = Value::Array(in_order(keyed.all(), changes, &live, Some(key)));
     Ok(())
+}
+
+/// A list whose elements are found by what they are merged by.
+#[derive(Default)]
+struct Keyed {
+    elements: Vec<Option<Value>>,
+    places: HashMap<String, Vec<usize>>,
+}
+
+impl Keyed {
+    fn push(&mut self, identity: Option<String>, element: Value) {
+        if let Some(identity) = identity {
+            let places = self.places.entry(identity).or_default();
+            places.push(self.elements.len());
+        }
+        self.elements.push(Some(element));
+    }
+
+    /// The first element with that identity.
+    fn get(&mut self, identity: &str) -> Option<&mut Value> {
+        let first = *self.places.get(identity)?.first()?;
+        self.elements.get_mut(first)?.as_mut()
+    }
+
+    fn remove(&mut self, identity: &str) {
+        for place in self.places.remove(identity).unwrap_or_default() {
+            self.elements[place] = None;
+        }
+    }
+
+    fn all(self) -> Vec<Value> {
+        self.elements.into_iter().flatten().collect()
+    }
+}
+
+/// What an element of a list is told from others by: its key, or all of it where there is none.
+fn identity(element: &Value, key: Option<&str>) -> Option<String> {
+    match key {
+        Some(key) => element.get(key).map(Value::to_string),
+        None => Some(element.to_string()),
+    }
 }
 
 /// The Go type of a value.
@@ -240,7 +279,8 @@ fn delete_from(
         )));
     };
     if let Some(Value::Array(list)) = map.get_mut(field) {
-        list.retain(|element| !gone.contains(element));
+        let gone: HashSet<String> = gone.iter().map(Value::to_string).collect();
+        list.retain(|element| !gone.contains(&element.to_string()));
     }
     Ok(())
 }
@@ -257,7 +297,8 @@ fn retain_keys(
         let why = "invalid patch format of retainKeys";
         return Err(PatchProblem::Malformed(why.to_owned()));
     };
-    map.retain(|name, _| keys.iter().any(|key| key.as_str() == Some(name)));
+    let keys: BTreeSet<&str> = keys.iter().filter_map(Value::as_str).collect();
+    map.retain(|name, _| keys.contains(name.as_str()));
     Ok(())
 }
 
@@ -277,28 +318,43 @@ fn reorder(
 /// The elements that the patch names in its order, and the others among them: before the first named one that
 /// followed them in the live list, and after everything else.
 fn in_order(all: Vec<Value>, order: &[Value], live: &[Value], key: Option<&str>) -> Vec<Value> {
-    let same = |one: &Value, other: &Value| match key {
-        Some(key) => one.get(key).is_some() && one.get(key) == other.get(key),
-        None => one == other,
-    };
-    let rank = |list: &[Value], element: &Value| list.iter().position(|one| same(one, element));
-    let (mut named, mut others): (Vec<Value>, Vec<Value>) = all
-        .into_iter()
-        .partition(|element| rank(order, element).is_some());
-    named.sort_by_key(|element| rank(order, element));
-    // What the live list does not have stays where it is.
-    others.sort_by_key(|element| rank(live, element).unwrap_or(usize::MAX));
+    let (order, live) = (ranks(order, key), ranks(live, key));
+    let (mut named, mut others) = (Vec::new(), Vec::new());
+    for element in all {
+        let identity = identity(&element, key);
+        let rank = |ranks: &HashMap<String, usize>| ranks.get(identity.as_ref()?).copied();
+        let before = rank(&live);
+        match rank(&order) {
+            Some(rank) => named.push((rank, before, element)),
+            // What the live list does not have stays where it is.
+            None => others.push((before, element)),
+        }
+    }
+    named.sort_by_key(|(rank, ..)| *rank);
+    others.sort_by_key(|(before, _)| before.unwrap_or(usize::MAX));
     let mut sorted = Vec::with_capacity(named.len() + others.len());
     let mut others = others.into_iter().peekable();
-    for named in named {
-        while let Some(other) = others.peek() {
-            match (rank(live, other), rank(live, &named)) {
-                (Some(left), Some(right)) if left < right => sorted.extend(others.next()),
-                _ => break,
-            }
+    for (_, before, element) in named {
+        let earlier = |(other, _): &(Option<usize>, Value)| match (other, before) {
+            (Some(other), Some(before)) => *other < before,
+            _ => false,
+        };
+        while let Some((_, other)) = others.next_if(earlier) {
+            sorted.push(other);
         }
-        sorted.push(named);
+        sorted.push(element);
     }
-    sorted.extend(others);
+    sorted.extend(others.map(|(_, other)| other));
     sorted
+}
+
+/// Where a list has each of its elements first.
+fn ranks(list: &[Value], key: Option<&str>) -> HashMap<String, usize> {
+    let mut ranks = HashMap::with_capacity(list.len());
+    for (at, element) in list.iter().enumerate() {
+        if let Some(identity) = identity(element, key) {
+            ranks.entry(identity).or_insert(at);
+        }
+    }
+    ranks
 }

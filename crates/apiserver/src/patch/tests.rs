@@ -142,3 +142,56 @@ fn copies_of_copies_are_bounded() {
     let problem = patched(&res, json!({"a": "b"}), &Patch::Json(json!(bombs))).unwrap_err();
     assert_eq!(problem.into_status().code, 422);
 }
+
+#[test]
+fn a_json_patch_that_nests_without_end_is_refused() {
+    let deep = (0..60).fold(json!([]), |inner, _| json!([inner]));
+    let mut depth = 61;
+    let mut operations = vec![
+        json!({"op": "add", "path": "/x", "value": deep}),
+        json!({"op": "add", "path": "/y", "value": []}),
+    ];
+    while depth < 100_000 {
+        let end = format!("/x{}/-", "/0".repeat(depth - 1));
+        operations.push(json!({"op": "copy", "from": "/x", "path": "/y"}));
+        operations.push(json!({"op": "move", "from": "/y", "path": end}));
+        depth *= 2;
+    }
+    let patch = Patch::Json(Value::Array(operations));
+    let res = Registry::with_builtin()
+        .find("", "v1", "configmaps")
+        .unwrap();
+    let refused = patched(&res, json!({}), &patch);
+    assert_eq!(refused, Err(PatchProblem::DoesNotFit));
+}
+
+#[test]
+fn what_one_patch_costs_is_bounded() {
+    let res = Registry::with_builtin()
+        .find("", "v1", "configmaps")
+        .unwrap();
+    let mut operations = vec![json!({"op": "add", "path": "/q", "value": vec![0; 200_000]})];
+    operations.extend((0..9_000).map(|_| json!({"op": "remove", "path": "/q/0"})));
+    let patch = Patch::Json(Value::Array(operations));
+    assert_eq!(
+        patched(&res, json!({}), &patch),
+        Err(PatchProblem::DoesNotFit)
+    );
+    // Lists are merged in one go: were each element looked for, this would take minutes.
+    let owners = |from: usize| -> Vec<Value> {
+        let owner = |at: usize| json!({"uid": format!("{at}"), "name": "o", "kind": "K"});
+        (from..from + 30_000).map(owner).collect()
+    };
+    let finalizers = |from: usize| (from..from + 30_000).map(|at| format!("a/{at}"));
+    let meta = |from: usize| {
+        let finalizers: Vec<_> = finalizers(from).collect();
+        json!({"ownerReferences": owners(from), "finalizers": finalizers})
+    };
+    let patch = Patch::Strategic(json!({"metadata": meta(10_000)}));
+    let after = patched(&res, json!({"metadata": meta(0)}), &patch).unwrap();
+    let length = |name: &str| after["metadata"][name].as_array().unwrap().len();
+    assert_eq!(
+        (length("ownerReferences"), length("finalizers")),
+        (40_000, 40_000)
+    );
+}
