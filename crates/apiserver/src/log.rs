@@ -4,13 +4,16 @@
 //! the history holds follows from it, so that a commit touches few pages. A commit is one
 //! transaction with one fsync; after a crash the file is at the last commit.
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
 use std::ops::Range;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use bytes::Bytes;
+use redb::backends::FileBackend;
 use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition};
 
 use crate::object::Object;
@@ -66,11 +69,14 @@ impl Log {
         std::fs::create_dir_all(dir)
             .with_context(|| format!("cannot create the data directory {}", dir.display()))?;
         let path = dir.join(FILE);
-        let database = open_file(&path)?;
-        let damaged = || format!("the store {} cannot be read", path.display());
-        prepare(&database).with_context(damaged)?;
+        if !path.exists() {
+            begin(dir, &path)?;
+        }
         let events_max = events_max.max(1) as u64;
-        let (loaded, oldest) = load(&database, events_max).with_context(damaged)?;
+        // Where a page is damaged, redb may find so by a panic.
+        let read = std::panic::catch_unwind(|| read(&path, events_max));
+        let (database, loaded, oldest) = read
+            .unwrap_or_else(|_| Err(anyhow::anyhow!("the store {} is damaged", path.display())))?;
         let log = Self {
             database: Some(database),
             events_max,
@@ -138,10 +144,54 @@ impl Log {
     }
 }
 
+/// Makes a file with nothing in it. It gets its name when it is complete, so that an empty one is a lost one.
+fn begin(dir: &Path, path: &Path) -> anyhow::Result<()> {
+    let new = path.with_extension("new");
+    match std::fs::remove_file(&new) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("cannot remove {}", new.display()));
+        }
+        _ => {}
+    }
+    prepare(&open_file(&new)?)?;
+    std::fs::rename(&new, path).with_context(|| format!("cannot create {}", path.display()))?;
+    let sync = std::fs::File::open(dir).and_then(|dir| dir.sync_all());
+    sync.with_context(|| format!("cannot write the data directory {}", dir.display()))
+}
+
+/// Opens a file, and reads what is in it.
+fn read(path: &Path, events_max: u64) -> anyhow::Result<(Database, Loaded, u64)> {
+    let found = std::fs::metadata(path);
+    let found = found.with_context(|| format!("the store {} cannot be opened", path.display()))?;
+    anyhow::ensure!(
+        found.len() > 0,
+        "the store {} is empty: what was in it is lost",
+        path.display()
+    );
+    let database = open_file(path)?;
+    let damaged = || format!("the store {} cannot be read", path.display());
+    prepare(&database).with_context(damaged)?;
+    let (loaded, oldest) = load(&database, events_max).with_context(damaged)?;
+    Ok((database, loaded, oldest))
+}
+
 fn open_file(path: &Path) -> anyhow::Result<Database> {
-    Database::builder()
-        .set_cache_size(CACHE_BYTES)
-        .create(path)
+    let opened = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        // Secrets are in it.
+        .mode(0o600)
+        .open(path);
+    let file = opened.with_context(|| format!("the store {} cannot be opened", path.display()))?;
+    FileBackend::new(file)
+        .and_then(|file| {
+            let mut builder = Database::builder();
+            builder
+                .set_cache_size(CACHE_BYTES)
+                .create_with_backend(file)
+        })
         .map_err(|error| explain(path, error))
 }
 
@@ -274,10 +324,21 @@ fn explain(path: &Path, error: redb::DatabaseError) -> anyhow::Error {
         redb::DatabaseError::DatabaseAlreadyOpen => {
             anyhow::anyhow!("the store {path} is in use by another process")
         }
+        redb::DatabaseError::Storage(redb::StorageError::Io(error))
+            if !is_about_content(&error) =>
+        {
+            anyhow::Error::new(error).context(format!("the store {path} cannot be opened"))
+        }
         error => anyhow::Error::new(error).context(format!(
             "the store {path} cannot be opened: it is damaged or no store"
         )),
     }
+}
+
+/// Whether an error is about what is in a file, and not about the disk.
+fn is_about_content(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{InvalidData, UnexpectedEof};
+    [InvalidData, UnexpectedEof].contains(&error.kind())
 }
 
 #[cfg(test)]

@@ -146,6 +146,7 @@ async fn a_damaged_file_is_refused_by_name() {
     for damaged in [
         &whole[..whole.len() / 3],
         &whole[..100],
+        b"",
         b"no store at all".as_slice(),
     ] {
         std::fs::write(&path, damaged).unwrap();
@@ -154,6 +155,50 @@ async fn a_damaged_file_is_refused_by_name() {
         let error = format!("{:#}", opened.unwrap_err());
         assert!(error.contains(FILE), "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_damaged_page_is_refused_by_name_or_was_not_in_use() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::on_disk(dir.path()).await;
+    for number in 0..200 {
+        let made = config_map(&format!("m{number}"), json!({}));
+        world.create("configmaps", made).await.unwrap();
+    }
+    let before = world.names("configmaps");
+    world.db.close().await;
+    let path = dir.path().join(FILE);
+    let whole = std::fs::read(&path).unwrap();
+    let pages = whole.len() / 4096;
+    for page in (1..pages).step_by(pages / 24 + 1) {
+        let mut damaged = whole.clone();
+        for (at, byte) in damaged[page * 4096..][..4096].iter_mut().enumerate() {
+            *byte = (at * 31 + page) as u8;
+        }
+        std::fs::write(&path, damaged).unwrap();
+        let storage = Storage::Dir(dir.path().to_owned());
+        match Db::open(storage, options()).await {
+            Err(error) => assert!(format!("{error:#}").contains(FILE), "{error:#}"),
+            Ok(db) => {
+                let world = World { db };
+                assert_eq!(world.names("configmaps"), before, "page {page}");
+                world.db.close().await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_file_is_for_its_owner_only() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::on_disk(dir.path()).await;
+    let mode = std::fs::metadata(dir.path().join(FILE))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+    drop(world);
 }
 
 #[tokio::test]
