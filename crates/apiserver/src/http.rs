@@ -32,6 +32,7 @@ mod protobuf;
 mod query;
 mod respond;
 mod reviews;
+mod room;
 mod route;
 mod scale;
 mod server;
@@ -87,8 +88,12 @@ where
             let response = match access::admit(server, &certificate, parts) {
                 Ok(call) => {
                     let server = Arc::clone(&call.server);
-                    match body::read(body, call.wants_body(), &server.bodies).await {
-                        Ok((bytes, _share)) => call.answer(bytes).await,
+                    let user = call.user.name.clone();
+                    match body::read(body, call.wants_body(), (&server.bodies, &user)).await {
+                        Ok((bytes, _share)) => {
+                            let response = call.answer(bytes).await;
+                            respond::within(response, (&server.answers, &user), syntax)
+                        }
                         Err(error) => respond::refusal(&error, syntax),
                     }
                 }

@@ -21,10 +21,13 @@ use tokio_util::sync::CancellationToken;
 use tombolo_shell::net;
 use tombolo_shell::task::Tasks;
 
+use crate::auth::Certificate;
 use crate::http::{ApiServer, ApiService, Body};
 use crate::tls::ServerTls;
 
 const CONNECTIONS_MAX: usize = 4096;
+/// Connections without a client certificate: the rest of the places is kept for administrators and the cluster itself.
+const STRANGERS_MAX: usize = CONNECTIONS_MAX / 4 * 3;
 const STREAMS_MAX: u32 = 1000;
 const HEADERS_MAX: usize = 100;
 const HEADER_BYTES_MAX: u32 = 64 * 1024;
@@ -75,6 +78,7 @@ pub async fn serve(serving: Serving) {
         acceptor,
         tls,
         server,
+        strangers: Arc::new(Semaphore::new(STRANGERS_MAX)),
         stop: stop.clone(),
     };
     loop {
@@ -104,6 +108,7 @@ struct Connection {
     acceptor: TlsAcceptor,
     tls: ServerTls,
     server: Arc<ApiServer>,
+    strangers: Arc<Semaphore>,
     stop: CancellationToken,
 }
 
@@ -113,6 +118,14 @@ impl Connection {
         let handshake = self.acceptor.accept(stream);
         let stream = tokio::time::timeout(HANDSHAKE_DEADLINE, handshake).await??;
         let certificate = self.tls.certificate(stream.get_ref().1.peer_certificates());
+        let _place = match certificate {
+            Certificate::Of(_) => None,
+            Certificate::Absent | Certificate::Refused => Some(
+                self.strangers
+                    .try_acquire()
+                    .map_err(|_full| "too many connections without a client certificate")?,
+            ),
+        };
         let service = TowerToHyperService::new(ApiService::new(self.server, certificate));
         drive(stream, service, &self.stop).await
     }

@@ -1,6 +1,7 @@
 //! Bodies: what is sent (whole, or a stream that ends with the server) and how much of what arrives is taken.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -9,18 +10,15 @@ use futures_util::Stream;
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::Value;
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::protobuf;
+use super::room::{Room, Share};
 use crate::error::StatusError;
 
 /// Larger requests are refused, as Kubernetes refuses them.
 const REQUEST_MAX: usize = 3 * 1024 * 1024;
 /// A body that takes longer to arrive is given up.
 const READ_DEADLINE: Duration = Duration::from_secs(30);
-
-/// Bodies that are being read or answered, together, in KiB.
-pub(super) const ROOM_KIB: usize = 256 * 1024;
 
 pub(super) mod go;
 
@@ -66,9 +64,38 @@ impl Body {
         ))
     }
 
+    /// How large it is, if it is there already.
+    pub(super) fn size(&self) -> usize {
+        match &self.0 {
+            Kind::Whole(bytes) | Kind::Line(bytes, _) => bytes.as_ref().map_or(0, Bytes::len),
+            Kind::Stream(_) => 0,
+        }
+    }
+
+    /// Keeps a share for as long as its bytes are anywhere, in the buffers of a connection too.
+    pub(super) fn holding(mut self, share: Share) -> Self {
+        if let Kind::Whole(bytes) | Kind::Line(bytes, _) = &mut self.0 {
+            let held = bytes.take().map(|bytes| Held(bytes, share));
+            *bytes = held.map(Bytes::from_owner);
+        }
+        self
+    }
+
     /// A body that comes piece by piece.
     pub fn stream(stream: impl Stream<Item = Result<Bytes, BoxError>> + Send + 'static) -> Self {
         Self(Kind::Stream(Box::pin(stream)))
+    }
+}
+
+/// Bytes with their share of a room.
+struct Held(
+    Bytes,
+    #[expect(dead_code, reason = "it is there to be dropped")] Share,
+);
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
     }
 }
 
@@ -127,13 +154,13 @@ pub(super) enum Wants {
     Nothing,
 }
 
-/// The request's body, if the request needs one, up to the bound and within the deadline, and its share of the room
-/// for bodies: taken before the first byte, as much as the body says that it has, else as much as any may have.
+/// The request's body, if the request needs one, up to the bound and within the deadline, and its user's share of the
+/// room for bodies: taken before the first byte, as much as the body says that it has, else as much as any may have.
 pub(super) async fn read<B>(
     body: B,
     wants: Wants,
-    room: &Semaphore,
-) -> Result<(Bytes, Option<SemaphorePermit<'_>>), StatusError>
+    (room, user): (&Arc<Room>, &str),
+) -> Result<(Bytes, Option<Share>), StatusError>
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
@@ -145,10 +172,8 @@ where
         .size_hint()
         .upper()
         .and_then(|upper| usize::try_from(upper).ok());
-    let kib = most.unwrap_or(REQUEST_MAX).min(REQUEST_MAX).div_ceil(1024);
-    let share = room
-        .try_acquire_many(u32::try_from(kib).unwrap_or(u32::MAX))
-        .map_err(|_full| StatusError::too_many())?;
+    let most = most.unwrap_or(REQUEST_MAX).min(REQUEST_MAX);
+    let share = room.take(user, most).ok_or_else(StatusError::too_many)?;
     let whole = Limited::new(body, REQUEST_MAX).collect();
     match tokio::time::timeout(READ_DEADLINE, whole).await {
         Ok(Ok(collected)) => Ok((collected.to_bytes(), Some(share))),

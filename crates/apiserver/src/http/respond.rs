@@ -1,16 +1,22 @@
 //! Responses: JSON from values or from stored bytes, refusals as `Status`. The only place that maps errors to HTTP.
 
+use std::sync::Arc;
+
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WARNING};
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::body::Syntax;
+use super::room::Room;
 use super::{Body, protobuf, yaml};
 use crate::error::StatusError;
 use crate::object::Object;
 use crate::registry::Resource;
 use crate::schema::order;
+
+/// Answers up to this size need no share of the room for answers.
+const SMALL: usize = 64 * 1024;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const YAML: HeaderValue = HeaderValue::from_static("application/yaml");
@@ -93,6 +99,22 @@ pub(super) fn refusal(error: &StatusError, syntax: Syntax) -> Response<Body> {
     response
 }
 
+/// A response whose body, if it is large, has its user's share of the room for answers; without room a refusal.
+pub(super) fn within(
+    response: Response<Body>,
+    (room, user): (&Arc<Room>, &str),
+    syntax: Syntax,
+) -> Response<Body> {
+    let size = response.body().size();
+    if size <= SMALL {
+        return response;
+    }
+    match room.take(user, size) {
+        Some(share) => response.map(|body| body.holding(share)),
+        None => refusal(&StatusError::too_many(), syntax),
+    }
+}
+
 /// Adds a warning that kubectl prints.
 pub(super) fn warn(response: &mut Response<Body>, text: &str) {
     let quoted = text.replace('\\', "\\\\").replace('"', "\\\"");
@@ -145,7 +167,7 @@ impl ListHead<'_> {
 }
 
 /// A list from the stored bytes of its objects: one allocation, one copy. Items of built-in kinds do not say their type.
-pub(super) fn list(res: &Resource, head: &ListHead<'_>, items: &[std::sync::Arc<Object>]) -> Bytes {
+pub(super) fn list(res: &Resource, head: &ListHead<'_>, items: &[Arc<Object>]) -> Bytes {
     let (kind, version) = (&res.list_kind, res.api_version());
     // The order of fields is that of the real one, for types that it knows and for others.
     let (before, after) = if res.custom {

@@ -6,8 +6,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::Kubelets;
-use super::body::ROOM_KIB;
 use super::facts::Facts;
+use super::room::Room;
 use crate::auth::Authenticator;
 use crate::auth::impersonate::Ways;
 use crate::db::{Clock, Db};
@@ -15,6 +15,10 @@ use crate::token::TokenKey;
 
 /// Requests that are being answered at once, watches and logs apart.
 const REQUESTS_MAX: usize = 800;
+/// Bodies of requests that are being read or answered, together, in KiB.
+const BODIES_KIB: usize = 256 * 1024;
+/// Large answers that are not sent yet, together, in KiB.
+const ANSWERS_KIB: usize = 256 * 1024;
 /// Watches and followed logs at once.
 const WATCHES_MAX: usize = 20_000;
 
@@ -43,7 +47,8 @@ pub struct ApiServer {
     pub(super) stop: CancellationToken,
     pub(super) requests: Arc<Semaphore>,
     pub(super) watches: Arc<Semaphore>,
-    pub(super) bodies: Semaphore,
+    pub(super) bodies: Arc<Room>,
+    pub(super) answers: Arc<Room>,
 }
 
 impl std::fmt::Debug for ApiServer {
@@ -73,7 +78,8 @@ impl ApiServer {
             stop,
             requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
             watches: Arc::new(Semaphore::new(WATCHES_MAX)),
-            bodies: Semaphore::new(ROOM_KIB),
+            bodies: Room::new(BODIES_KIB),
+            answers: Room::new(ANSWERS_KIB),
         }
     }
 

@@ -1,11 +1,11 @@
 use bytes::Bytes;
 use http::Method;
 use http_body_util::Full;
-use tokio::sync::Semaphore;
 
 use super::body::{self, Wants};
 use super::negotiate::{Form, Place, accept};
 use super::query::{Plus, Query, decode};
+use super::room::Room;
 use super::route::route;
 
 /// `verb group/version resource/subresource namespace name`, or `verb path`; `-` for nothing.
@@ -158,16 +158,17 @@ fn first_acceptable_form_wins() {
 
 #[tokio::test]
 async fn bodies_share_a_bounded_room_from_their_first_byte() {
-    let room = Semaphore::new(4);
+    let room = Room::new(8);
+    let room = (&room, "somebody");
     let body = |kib: usize| Full::new(Bytes::from(vec![b' '; kib * 1024]));
-    let (_, held) = body::read(body(3), Wants::Body, &room).await.unwrap();
-    let refused = body::read(body(2), Wants::Body, &room).await.unwrap_err();
+    let (_, held) = body::read(body(3), Wants::Body, room).await.unwrap();
+    let refused = body::read(body(2), Wants::Body, room).await.unwrap_err();
     assert_eq!(refused.code, 429);
     let endless = http_body_util::StreamBody::new(futures_util::stream::pending::<
         Result<http_body::Frame<Bytes>, std::convert::Infallible>,
     >());
-    let refused = body::read(endless, Wants::Body, &room).await.unwrap_err();
+    let refused = body::read(endless, Wants::Body, room).await.unwrap_err();
     assert_eq!(refused.code, 429, "one that does not say how long it is");
     drop(held);
-    assert!(body::read(body(4), Wants::Body, &room).await.is_ok());
+    assert!(body::read(body(4), Wants::Body, room).await.is_ok());
 }
