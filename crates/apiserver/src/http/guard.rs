@@ -1,5 +1,5 @@
-//! What depends on who writes: nobody may grant what he does not have, or create by a change without the
-//! right to create. Judged by the store's owner, about the very change that is written.
+//! What depends on who writes: nobody may grant what he does not have, create by a change, or decide about
+//! certificates of a signer that is not his. Judged by the store's owner, about the very change that is written.
 
 use std::sync::Arc;
 
@@ -56,6 +56,24 @@ impl Judge for Guard {
             return self.may_grant(res, before, after);
         }
         Ok(())
+    }
+
+    fn may_change(&self, res: &Resource, before: &Value, after: &Value) -> Result<(), StatusError> {
+        if !is_certificate_request(res) {
+            return Ok(());
+        }
+        let verb = match self.attributes.subresource.as_str() {
+            "approval" => "approve",
+            "status" if is_signed_by(before, after) => "sign",
+            _ => return Ok(()),
+        };
+        let signer = text(&before["spec"], "signerName");
+        if self.may_act_for(verb, signer) {
+            return Ok(());
+        }
+        let why = format!("user not permitted to {verb} requests with signerName {signer:?}");
+        let name = text(&before["metadata"], "name");
+        Err(StatusError::forbidden(res, name, &why))
     }
 }
 
@@ -143,10 +161,35 @@ impl Guard {
         let namespace = self.attributes.namespace.as_deref();
         namespace.filter(|_| res.is_namespaced())
     }
+
+    /// May the user do this for the signer, or for all of its domain?
+    fn may_act_for(&self, verb: &str, signer: &str) -> bool {
+        let domain = signer.split('/').next().unwrap_or_default();
+        [signer.to_owned(), format!("{domain}/*")]
+            .into_iter()
+            .any(|name| {
+                let attributes = Attributes {
+                    verb: verb.to_owned(),
+                    group: "certificates.k8s.io".to_owned(),
+                    version: "*".to_owned(),
+                    resource: "signers".to_owned(),
+                    name,
+                    ..Attributes::default()
+                };
+                decide(self.server.roles(), &self.user, &attributes).allowed
+            })
+    }
 }
 
 fn is_certificate_request(res: &Resource) -> bool {
     res.group == "certificates.k8s.io" && res.kind == "CertificateSigningRequest"
+}
+
+/// Whether a change of the status is what signers write.
+fn is_signed_by(before: &Value, after: &Value) -> bool {
+    ["certificate", "conditions"]
+        .iter()
+        .any(|field| before["status"][field] != after["status"][field])
 }
 
 /// A request for a certificate says who has asked, whatever he says himself.

@@ -260,7 +260,8 @@ impl Store {
         moment: &mut Moment<'_>,
         mut edit: Edit<'_>,
     ) -> Result<Written, StatusError> {
-        if let Some(judge) = edit.options.gate.judge() {
+        let judge = edit.options.gate.judge();
+        if let Some(judge) = judge {
             judge.may_ask(edit.target.res, Some(&edit.before), &edit.after)?;
         }
         check_preconditions(&edit)?;
@@ -301,6 +302,9 @@ impl Store {
         causes.extend(crd::problems(res, changed, target.sub, &options.warnings));
         if !causes.is_empty() {
             return Err(StatusError::invalid(res, target.name, &causes));
+        }
+        if let Some(judge) = judge {
+            judge.may_change(res, &before, &after)?;
         }
         if target.sub == Subresource::None {
             admit::crd::warn(res, (Some(&before), &after), &options.warnings);

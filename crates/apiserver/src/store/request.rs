@@ -128,6 +128,9 @@ pub trait Judge: Send + Sync {
         before: Option<&Value>,
         after: &Value,
     ) -> Result<(), StatusError>;
+
+    /// Refuses a change of an object that is right by itself.
+    fn may_change(&self, res: &Resource, before: &Value, after: &Value) -> Result<(), StatusError>;
 }
 
 /// The judge of a write, if there is one: the cluster's own writes have none.

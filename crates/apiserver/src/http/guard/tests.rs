@@ -215,3 +215,86 @@ async fn request_for_a_certificate_names_who_has_asked_however_it_is_made() {
     }
     world.server.stop().await;
 }
+
+#[tokio::test]
+async fn requests_are_approved_and_signed_only_by_who_may_do_so_for_their_signer() {
+    let world = World::start().await;
+    let group = "certificates.k8s.io";
+    let parts = [
+        "certificatesigningrequests/approval",
+        "certificatesigningrequests/status",
+    ];
+    let signers = |verb: &str, name: &str| rule(group, &["signers"], &[name], &[verb]);
+    let rules = json!([
+        rule(group, &parts, &[], &["update", "patch"]),
+        signers("approve", "one.com/a"),
+        signers("sign", "all.com/*"),
+    ]);
+    world.allow("signer", rules).await;
+    for (name, signer, approves, signs) in [
+        ("one", "one.com/a", 200, 403),
+        ("other", "one.com/b", 403, 403),
+        ("all", "all.com/a", 403, 200),
+    ] {
+        let request = json!({"metadata": {"name": name}, "spec": {
+            "request": "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0K",
+            "signerName": signer, "usages": ["client auth"]}});
+        let mut object = world.admin("POST", REQUESTS, &request).await;
+        object["metadata"]["resourceVersion"].take();
+        let condition = |kind: &str| json!([{"type": kind, "status": "True"}]);
+        for (sub, verb, kind, code) in [
+            ("status", "sign", "Failed", signs),
+            ("approval", "approve", "Approved", approves),
+        ] {
+            object["status"]["conditions"] = condition(kind);
+            let merge = json!({"status": {"conditions": condition(kind)}});
+            let path = format!("{REQUESTS}/{name}/{sub}");
+            for (how, body) in [
+                (("PUT", JSON, path.as_str()), &object),
+                (("PATCH", "application/merge-patch+json", &path), &merge),
+            ] {
+                let (got, answer) = world.say(&world.jane, how, body).await;
+                assert_eq!(got, code, "{how:?} {answer}");
+                let why =
+                    format!("user not permitted to {verb} requests with signerName {signer:?}");
+                let said = answer["message"].as_str().unwrap_or_default();
+                assert!(code == 200 || said.ends_with(&why), "{answer}");
+            }
+        }
+        // What is neither certificate nor condition is anybody's.
+        let label = json!({"metadata": {"labels": {"a": "b"}}});
+        let path = format!("{REQUESTS}/{name}/status");
+        let how = ("PATCH", "application/merge-patch+json", path.as_str());
+        assert_eq!(world.say(&world.jane, how, &label).await.0, 200, "{name}");
+    }
+    world.server.stop().await;
+}
+
+#[tokio::test]
+async fn nobody_gets_an_administrators_certificate_by_asking() {
+    use base64::Engine as _;
+    let world = World::start().await;
+    let client = "kubernetes.io/kube-apiserver-client";
+    let encoded = |groups: &[&str]| {
+        let mut params = rcgen::CertificateParams::default();
+        for group in groups {
+            let kind = rcgen::DnType::OrganizationName;
+            params.distinguished_name.push(kind, *group);
+        }
+        let key = rcgen::KeyPair::generate().unwrap();
+        let pem = params.serialize_request(&key).unwrap().pem().unwrap();
+        base64::engine::general_purpose::STANDARD.encode(pem)
+    };
+    for (name, groups, signer, code) in [
+        ("dev", ["dev"], client, 201),
+        ("ours", ["system:masters"], "example.com/ours", 201),
+        ("masters", ["system:masters"], client, 403),
+    ] {
+        let request = json!({"metadata": {"name": name}, "spec": {
+            "request": encoded(&groups), "signerName": signer, "usages": ["client auth"]}});
+        let how = ("POST", JSON, REQUESTS);
+        let (got, answer) = world.say(&User::admin(), how, &request).await;
+        assert_eq!(got, code, "{name}: {answer}");
+    }
+    world.server.stop().await;
+}

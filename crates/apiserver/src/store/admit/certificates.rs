@@ -2,11 +2,21 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
+use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::pem::Pem;
+use x509_parser::prelude::FromDer as _;
 
 use super::at::{At, Causes};
 use super::words;
+use crate::auth::MASTERS;
+use crate::error::StatusError;
+use crate::registry::Resource;
+use crate::store::json::text;
 
 const PEM: &str = "-----BEGIN CERTIFICATE REQUEST-----";
+
+/// Who signs certificates with which clients come to the API server.
+const CLIENT_SIGNER: &str = "kubernetes.io/kube-apiserver-client";
 
 /// What a certificate can be for.
 const USAGES: [&str; 23] = [
@@ -80,6 +90,42 @@ pub(super) fn check(object: &Value, causes: &mut Causes) {
             "may not specify a duration less than 600 seconds (10 minutes)",
         );
     }
+}
+
+/// Refuses a request for a certificate with which its holder would be an administrator.
+pub(super) fn refuse(res: &Resource, object: &Value) -> Result<(), StatusError> {
+    let spec = &object["spec"];
+    if text(spec, "signerName") != CLIENT_SIGNER {
+        return Ok(());
+    }
+    let why = match is_for(MASTERS, text(spec, "request")) {
+        Ok(false) => return Ok(()),
+        Ok(true) => {
+            format!("use of {CLIENT_SIGNER} signer with {MASTERS} group is not allowed")
+        }
+        Err(why) => format!("failed to parse CSR: {why}"),
+    };
+    let name = text(&object["metadata"], "name");
+    Err(StatusError::forbidden(res, name, &why))
+}
+
+/// Whether any of the requests is for this group; an error if one cannot be read as whoever signs may read it.
+fn is_for(group: &str, request: &str) -> Result<bool, String> {
+    let bytes = STANDARD.decode(request).map_err(|why| why.to_string())?;
+    let mut found = false;
+    for block in Pem::iter_from_buffer(&bytes) {
+        let block = block.map_err(|why| why.to_string())?;
+        let (_, parsed) = X509CertificationRequest::from_der(&block.contents)
+            .map_err(|why| format!("asn1: {why}"))?;
+        for organization in parsed
+            .certification_request_info
+            .subject
+            .iter_organization()
+        {
+            found |= organization.as_str().map_err(|why| why.to_string())? == group;
+        }
+    }
+    Ok(found)
 }
 
 fn is_path(text: &str) -> bool {

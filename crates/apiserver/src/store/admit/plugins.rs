@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::limits;
+use super::{certificates, limits};
 use crate::error::StatusError;
 use crate::object::Object;
 use crate::quantity::Quantity;
@@ -92,6 +92,9 @@ pub(super) fn refuse(
         return Err(StatusError::forbidden(res, name, why));
     }
     if before.is_none() {
+        if res.group == "certificates.k8s.io" && res.kind == "CertificateSigningRequest" {
+            certificates::refuse(res, object)?;
+        }
         quota::refuse(store, res, object)?;
     }
     Ok(())
