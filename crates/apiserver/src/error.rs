@@ -41,7 +41,12 @@ impl Cause {
     pub fn invalid(field: impl Into<String>, value: &Value, why: &str) -> Self {
         Self {
             reason: "FieldValueInvalid",
-            message: format!("Invalid value: {value}: {why}"),
+            message: match value {
+                Value::String(text) => {
+                    format!("Invalid value: {}: {why}", crate::crd::number::quoted(text))
+                }
+                other => format!("Invalid value: {other}: {why}"),
+            },
             field: field.into(),
         }
     }

@@ -23,6 +23,7 @@ use crate::tls::{self, ServerTls};
 use crate::token::{LEGACY_ISSUER, LegacyClaims, TokenKey};
 
 mod args;
+mod identity;
 mod roles;
 mod services;
 
@@ -197,6 +198,7 @@ impl Running {
             tasks: inner.tasks.clone(),
             stop: inner.stop.clone(),
         };
+        identity::write(&inner.db, address).await?;
         let serving = inner.tasks.spawn("serve", serve(serving));
         write_files(config, &inner.pki, address)?;
         Ok(Self {

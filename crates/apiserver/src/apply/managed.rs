@@ -107,6 +107,8 @@ impl<'a> Writer<'a> {
     pub(crate) fn existing(&self) -> Existing {
         if self.res.custom {
             Existing::None
+        } else if self.res.kind == "ReplicationController" {
+            Existing::StructsButTemplate
         } else {
             Existing::Structs
         }
@@ -228,6 +230,17 @@ pub(crate) fn given(res: &Resource, asked: &Value) -> Vec<FieldSet> {
     vec![FieldSet::from_json(&json!({ "f:spec": fields }))]
 }
 
+/// The same of a change.
+pub(crate) fn given_again(res: &Resource, asked: &Value) -> Vec<FieldSet> {
+    let mut all = given(res, asked);
+    if res.kind == "DaemonSet" && !res.custom {
+        let counted = json!({"f:metadata": {"f:annotations":
+            {"f:deprecated.daemonset.template.generation": {}}}});
+        all.push(FieldSet::from_json(&counted));
+    }
+    all
+}
+
 /// Notes in a new object's `managedFields` who made it, and from what.
 pub(crate) fn record_new(by: &Writer<'_>, asked: &Value, made: &mut Value) {
     let shape = Shape::of(by.res);
@@ -235,6 +248,10 @@ pub(crate) fn record_new(by: &Writer<'_>, asked: &Value, made: &mut Value) {
     let mut taken = owned(by, change.added);
     for given in given(by.res, asked) {
         taken = taken.difference(&given);
+    }
+    if made.get("rules").is_some_and(Value::is_null) && !by.res.custom {
+        // Nobody has said anything of them.
+        taken.cut(&["f:rules"]);
     }
     encode(made, vec![by.entry(Operation::Update, taken)]);
 }

@@ -26,6 +26,8 @@ impl Change {
 pub(crate) enum Existing {
     /// Those that are plain structs in built-in kinds.
     Structs,
+    /// The same, but for a template that is a pointer.
+    StructsButTemplate,
     /// None: in a custom resource every object is there because somebody wrote it.
     None,
 }
@@ -52,6 +54,17 @@ const STRUCTS: &[&str] = &[
     "f:source",
     // A list that is always there, if only as null.
     "f:containers",
+];
+
+/// The same of fields that are so in one place only.
+const STRUCTS_AT: &[[&str; 2]] = &[
+    ["f:spec", "f:resources"],
+    ["f:spec", "f:updateStrategy"],
+    ["f:spec", "f:priorityLevelConfiguration"],
+    ["f:spec", "f:podSelector"],
+    ["f:status", "f:nodeInfo"],
+    ["f:status", "f:daemonEndpoints"],
+    ["f:status", "f:acceptedNames"],
 ];
 
 fn field_step(name: &str) -> String {
@@ -181,7 +194,15 @@ impl Walk {
     /// Whether an object itself is worth mentioning when it comes or goes.
     fn counts(&self) -> bool {
         let is_struct = |step: &String| STRUCTS.contains(&step.as_str());
-        !(self.existing == Existing::Structs && self.path.last().is_some_and(is_struct))
+        let in_template = self
+            .path
+            .starts_with(&["f:spec".to_owned(), "f:template".to_owned()]);
+        if self.existing == Existing::StructsButTemplate && in_template {
+            return true;
+        }
+        let is_there = STRUCTS_AT.iter().any(|place| self.path == *place);
+        let exists = is_there || self.path.last().is_some_and(is_struct);
+        !(self.existing != Existing::None && exists)
     }
 }
 

@@ -7,7 +7,7 @@ use super::{Db, Options};
 use crate::error::StatusError;
 use crate::registry::Resource;
 use crate::store::facts::LoopbackEndpoints;
-use crate::store::request::{Subresource, Target, WriteOptions};
+use crate::store::request::{Patch, Subresource, Target, WriteOptions};
 use crate::store::{Moment, Store, meta};
 
 /// Namespaces, and how the API server shares itself among its clients.
@@ -101,7 +101,11 @@ fn ensure(store: &mut Store, moment: &mut Moment<'_>, object: Value) -> Result<(
     if store.head().get(&res.storage, key, &name).is_some() {
         return Ok(());
     }
-    let options = WriteOptions::by(WRITER);
+    let writer = match res.group.as_str() {
+        "flowcontrol.apiserver.k8s.io" => "api-priority-and-fairness-config-producer-v1",
+        _ => WRITER,
+    };
+    let options = WriteOptions::by(writer);
     let status = object.get("status").cloned();
     let inside = namespace.as_deref();
     let made = store.create(moment, (&res, inside), object, &options)?;
@@ -113,9 +117,19 @@ fn ensure(store: &mut Store, moment: &mut Moment<'_>, object: Value) -> Result<(
     for condition in conditions.into_iter().flatten() {
         condition["lastTransitionTime"] = now.clone().into();
     }
+    let target = Target::new(&res, inside, &name).sub(Subresource::Status);
+    if writer != WRITER && status.as_object().is_some_and(|status| status.is_empty()) {
+        return Ok(());
+    }
+    if writer != WRITER {
+        let config = json!({"apiVersion": res.api_version(), "kind": res.kind,
+            "metadata": {"name": name}, "status": status});
+        let options = WriteOptions::by("api-priority-and-fairness-config-consumer-v1");
+        store.patch(moment, target, Patch::Apply(config), &options)?;
+        return Ok(());
+    }
     let mut whole = made.value();
     whole["status"] = status;
-    let target = Target::new(&res, inside, &name).sub(Subresource::Status);
     store.update(moment, target, whole, &options)?;
     Ok(())
 }

@@ -48,7 +48,10 @@ const PATHS: &[&str] = &[
 /// Answers a request for a path.
 pub(super) fn answer(call: &Call) -> Answer {
     let attributes = &call.route.attributes;
-    if !matches!(attributes.verb.as_str(), "get" | "head") {
+    let health = ["/healthz", "/livez", "/readyz"];
+    let asks_health = health.iter().any(|one| attributes.path.starts_with(one));
+    // Whoever asks for health is told it, whatever his method is.
+    if !asks_health && !matches!(attributes.verb.as_str(), "get" | "head") {
         return Err(method_not_allowed());
     }
     let path = attributes.path.trim_matches('/');

@@ -9,7 +9,7 @@ use super::body::{self, Syntax, essence};
 use super::call::{Answer, Call};
 use super::negotiate::Form;
 use super::respond::ListHead;
-use super::{access, components, list, options, respond, typed};
+use super::{access, components, list, options, respond, subresources, typed};
 use crate::db::{Deleted, Outcome, Patch, Subresource, Target};
 use crate::error::StatusError;
 use crate::object::Object;
@@ -26,6 +26,9 @@ pub(super) async fn answer(call: &Call, res: &Arc<Resource>, bytes: &[u8]) -> An
     match (call.route.attributes.verb.as_str(), named) {
         ("get", true) => get(call, res),
         ("list", false) => list::answer(call, res),
+        ("create", false) if res.kind == "Binding" && !res.custom => {
+            subresources::bind_pod(call, bytes).await
+        }
         ("create", false) => create(call, res, bytes).await,
         ("update", true) => update(call, res, Subresource::None, bytes).await,
         ("patch", true) => patch(call, res, Subresource::None, bytes).await,
@@ -230,8 +233,11 @@ fn read_patch(kind: PatchKind, bytes: &[u8]) -> Result<Patch, StatusError> {
         let parsed = serde_json::from_slice(bytes).ok();
         return Ok(Patch::Apply(match parsed {
             Some(value) => value,
-            None => body::parse(bytes, Syntax::Yaml)
-                .map_err(|why| StatusError::bad_request(format!("error encoding patch: {why}")))?,
+            None => body::parse(bytes, Syntax::Yaml).map_err(|why| {
+                StatusError::bad_request(format!(
+                    "error decoding patch: error converting YAML to JSON: {why}"
+                ))
+            })?,
         }));
     }
     let value = serde_json::from_slice(bytes)

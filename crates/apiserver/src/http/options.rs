@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::body;
 use super::call::Call;
 use super::guard;
 use super::query::Query;
@@ -132,6 +133,7 @@ fn checked_dry_run(values: &[&str], causes: &mut Vec<Cause>) -> DryRun {
 /// How to delete: from the body if there is one, else from the query.
 pub(super) fn delete(call: &Call, bytes: &[u8]) -> Result<DeleteOptions, StatusError> {
     if !bytes.is_empty() {
+        body::syntax(call.content_type())?;
         let body = call.parsed(bytes).map_err(StatusError::bad_request)?;
         return delete_body(&body);
     }
@@ -245,6 +247,8 @@ pub(super) struct ListOptions {
     pub(super) continue_token: String,
     pub(super) initial_events: Option<bool>,
     pub(super) timeout: Option<Duration>,
+    /// Whether its time was over before it began.
+    pub(super) overdue: bool,
 }
 
 /// Whether events are followed or a list is wanted.
@@ -259,9 +263,11 @@ pub(super) fn list(query: &Query, follow: Follow) -> Result<ListOptions, StatusE
     let text = |name: &str| query.first(name).unwrap_or_default().to_owned();
     let timeout = query.first("timeoutSeconds").map(number).transpose()?;
     let limit = query.first("limit").map(number).transpose()?;
-    let timeout = timeout.and_then(|seconds| u64::try_from(seconds).ok());
     let initial = query.first("sendInitialEvents");
-    let options = ListOptions {
+    let overdue = timeout.is_some_and(|seconds| seconds < 0);
+    let timeout = timeout.and_then(|seconds| u64::try_from(seconds).ok());
+    let mut options = ListOptions {
+        overdue,
         version: text("resourceVersion"),
         version_match: text("resourceVersionMatch"),
         limit: limit
@@ -273,6 +279,15 @@ pub(super) fn list(query: &Query, follow: Follow) -> Result<ListOptions, StatusE
             .filter(|seconds| *seconds > 0)
             .map(|seconds| Duration::from_secs(seconds.min(SECONDS_MAX))),
     };
+    // Who follows from any version is told where the present ends.
+    if query.is_true("watch")
+        && options.initial_events.is_none()
+        && options.version_match.is_empty()
+        && ["", "0"].contains(&options.version.as_str())
+    {
+        options.initial_events = Some(true);
+        "NotOlderThan".clone_into(&mut options.version_match);
+    }
     let causes = match follow {
         Follow::Yes => watch_problems(&options),
         Follow::No => list_problems(&options),

@@ -9,7 +9,7 @@ use super::access::{method_not_allowed, no_such_resource};
 use super::call::{Answer, Call};
 pub(super) use super::typed::of_type as typed;
 use super::{objects, options, respond, scale, tokens};
-use crate::db::{DryRun, Subresource};
+use crate::db::{DryRun, Subresource, Target};
 use crate::error::StatusError;
 use crate::object::Object;
 use crate::registry::Resource;
@@ -95,6 +95,21 @@ async fn bind(call: &Call, res: &Arc<Resource>, bytes: &[u8]) -> Answer {
         .db
         .update(target, value, &call.write_options()?)
         .await?;
+    Ok(done(call))
+}
+
+/// The old way to bind a Pod: the Binding says which.
+pub(super) async fn bind_pod(call: &Call, bytes: &[u8]) -> Answer {
+    let value = typed(call, bytes, "v1", "Binding")?;
+    let pods = call.server.db.registry().find("", "v1", "pods");
+    let pods = pods.ok_or_else(no_such_resource)?;
+    let name = value["metadata"]["name"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    let target = Target::new(&pods, call.namespace(&pods), &name).sub(Subresource::Binding);
+    let options = call.write_options()?;
+    call.server.db.update(target, value, &options).await?;
     Ok(done(call))
 }
 

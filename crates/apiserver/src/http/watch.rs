@@ -54,7 +54,9 @@ pub(super) fn answer(call: &Call, res: &Arc<Resource>, permit: OwnedSemaphorePer
     };
     let early = from > call.server.db.resource_version();
     let namespace = call.namespace(res);
+    let late = || StatusError::new(500, "InternalError", "context deadline exceeded");
     let source = match call.server.db.watch(res, namespace, &selectors, options) {
+        Ok(_) if asked.overdue => Source::Refused(late()),
         Ok(watch) => Source::Watch(watch),
         // A version that is gone is told inside the stream, where every watch client looks for it.
         Err(error) if error.code == 410 && early => Source::Early(Instant::now() + PATIENCE, error),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
-use crate::db::{Db, Subresource, Target, WriteOptions};
+use crate::db::{Db, WriteOptions};
 use crate::registry::{Resource, builtin_groups};
 
 const GROUP: &str = "apiregistration.k8s.io";
@@ -25,7 +25,7 @@ pub(super) async fn write(db: &Db) -> anyhow::Result<()> {
         let written = write_one(db, res, name, spec.clone()).await;
         written.with_context(|| format!("write the APIService {name}"))
     });
-    // Together, so that the store commits them as two batches.
+    // Together, so that the store commits them as one batch.
     for written in futures_util::future::join_all(writes).await {
         written?;
     }
@@ -36,14 +36,7 @@ async fn write_one(db: &Db, res: &Arc<Resource>, name: &str, spec: Value) -> any
     let options = WriteOptions::by("kube-apiserver");
     let object = json!({"metadata": {"name": name,
         "labels": {"kube-aggregator.kubernetes.io/automanaged": "onstart"}}, "spec": spec});
-    let made = db.create(res, None, object, &options).await?;
-    let mut value = made.value();
-    let since = value["metadata"]["creationTimestamp"].clone();
-    value["status"] = json!({"conditions": [{"type": "Available", "status": "True",
-        "lastTransitionTime": since, "reason": "Local",
-        "message": "Local APIServices are always available"}]});
-    let target = Target::new(res, None, name).sub(Subresource::Status);
-    db.update(target, value, &options).await?;
+    db.create(res, None, object, &options).await?;
     Ok(())
 }
 

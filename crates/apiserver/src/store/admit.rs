@@ -129,8 +129,12 @@ pub(super) fn update_status(
     if res.group.is_empty() && res.kind == "Service" {
         service::check_status(object, &mut causes);
     }
-    if res.kind == "Namespace" && !res.custom && before["spec"] != object["spec"] {
-        core::finalizers(object, &mut causes);
+    if res.kind == "Namespace" {
+        if before["spec"] == object["spec"] {
+            core::check_namespace_status(object, &mut causes);
+        } else {
+            core::finalizers(object, &mut causes);
+        }
     }
     refuse(res, object, &causes)
 }
@@ -165,6 +169,9 @@ fn complete(store: &Store, res: &Resource, before: Option<&Value>, object: &mut 
         ("discovery.k8s.io", "EndpointSlice") => endpoints::complete_slice(object),
         ("", "ReplicationController" | "PodTemplate") | ("apps", _) => {
             workload::complete(kind, object);
+            if kind == "DaemonSet" {
+                workload::count_templates(before, object);
+            }
         }
         ("batch", _) => batch::complete(kind, object),
         ("", "PersistentVolume" | "PersistentVolumeClaim") | ("storage.k8s.io", _) => {
@@ -201,6 +208,14 @@ fn begin(moment: &Moment<'_>, res: &Resource, object: &mut Value) {
         ("", "PersistentVolume") => {
             let now = meta::stamp(moment.now);
             let status = serde_json::json!({ "phase": "Pending", "lastPhaseTransitionTime": now });
+            fields(object).insert("status".to_owned(), status);
+        }
+        ("apiregistration.k8s.io", "APIService") if object["spec"]["service"].is_null() => {
+            let condition = serde_json::json!({
+                "type": "Available", "status": "True", "lastTransitionTime": meta::stamp(moment.now),
+                "reason": "Local", "message": "Local APIServices are always available",
+            });
+            let status = serde_json::json!({ "conditions": [condition] });
             fields(object).insert("status".to_owned(), status);
         }
         ("apps", "Deployment" | "DaemonSet" | "ReplicaSet" | "StatefulSet")
@@ -274,7 +289,7 @@ fn check(
         ("apiextensions.k8s.io", "CustomResourceDefinition") => crd::crd((before, object), causes),
         ("networking.k8s.io", _) => network::check(kind, (before, object), causes),
         ("certificates.k8s.io", "CertificateSigningRequest") => certificates::check(object, causes),
-        ("autoscaling", _) => autoscaling::check(object, causes),
+        ("autoscaling", _) => autoscaling::check((before, object), causes),
         ("admissionregistration.k8s.io", _) => webhook::check(kind, object, causes),
         ("flowcontrol.apiserver.k8s.io", _) => webhook::check_flow(kind, object, causes),
         _ => policy::check(res, (before, object), causes),

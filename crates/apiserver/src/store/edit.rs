@@ -142,13 +142,15 @@ impl Store {
     ) -> Result<Written, StatusError> {
         if target.sub != Subresource::Scale {
             apply::check_keys(target.res, &config)?;
+            if config.is_object() {
+                typed::check(target.res, &config)?;
+                schema::intent::check(target.res, &config)?;
+            }
             self.check_identity(target.res, target.namespace, &mut config)?;
             if text(&config["metadata"], "name").is_empty() {
                 child(&mut config, "metadata").insert("name".to_owned(), target.name.into());
             }
             check_name(target, &mut config)?;
-            typed::check(target.res, &config)?;
-            schema::intent::check(target.res, &config)?;
         }
         if config["metadata"]
             .get("managedFields")
@@ -281,7 +283,7 @@ impl Store {
         convert::to_storage(res, &mut before);
         convert::to_storage(res, &mut after);
         meta::tidy(&mut after);
-        let given = managed::given(res, &after);
+        let given = managed::given_again(res, &after);
         match target.sub {
             Subresource::None | Subresource::Scale => {
                 admit::update(self, moment, (res, &before), &mut after, options)?;

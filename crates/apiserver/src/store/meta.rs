@@ -310,6 +310,7 @@ pub(crate) fn counts_generations(res: &Resource) -> bool {
                 | "HorizontalPodAutoscaler"
                 | "EndpointSlice"
                 | "ReplicationController"
+                | "PodTemplate"
                 | "Ingress"
                 | "NetworkPolicy"
                 | "FlowSchema"

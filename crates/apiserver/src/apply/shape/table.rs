@@ -47,6 +47,22 @@ const CONTAINER: &[Entry] = &[
     ("resources.claims", "name"),
 ];
 
+const WEBHOOKS: &[Entry] = &[
+    ("webhooks", "name"),
+    ("webhooks[].matchConditions", "name"),
+    ("webhooks[].namespaceSelector", ATOMIC),
+    ("webhooks[].objectSelector", ATOMIC),
+];
+
+const POLICY: &[Entry] = &[
+    ("spec.matchConditions", "name"),
+    ("spec.matchConstraints", ATOMIC),
+    ("spec.paramKind", ATOMIC),
+    ("spec.variables", "name"),
+    ("spec.variables[]", ATOMIC),
+    ("status.conditions", "type"),
+];
+
 /// Tables of the kinds; the pod specs inside them are added by [`pod_spec_at`].
 static KINDS: &[(&str, &str, &[Entry])] = &[
     (
@@ -71,7 +87,11 @@ static KINDS: &[(&str, &str, &[Entry])] = &[
     (
         "",
         "ServiceAccount",
-        &[("secrets", "name"), ("imagePullSecrets", ATOMIC)],
+        &[
+            ("secrets", "name"),
+            ("secrets[]", ATOMIC),
+            ("imagePullSecrets", ATOMIC),
+        ],
     ),
     ("", "Namespace", &[("status.conditions", "type")]),
     (
@@ -121,7 +141,14 @@ static KINDS: &[(&str, &str, &[Entry])] = &[
         "Job",
         &[("spec.selector", ATOMIC), ("status.conditions", ATOMIC)],
     ),
-    ("batch", "CronJob", &[("status.active", ATOMIC)]),
+    (
+        "batch",
+        "CronJob",
+        &[
+            ("status.active", ATOMIC),
+            ("spec.jobTemplate.spec.selector", ATOMIC),
+        ],
+    ),
     (
         "autoscaling",
         "HorizontalPodAutoscaler",
@@ -147,15 +174,132 @@ static KINDS: &[(&str, &str, &[Entry])] = &[
         "CustomResourceDefinition",
         &[("status.conditions", "type")],
     ),
+    (
+        "",
+        "ReplicationController",
+        &[("spec.selector", ATOMIC), ("status.conditions", "type")],
+    ),
+    ("", "PodTemplate", &[]),
+    ("", "ResourceQuota", &[("spec.scopeSelector", ATOMIC)]),
+    (
+        "",
+        "PersistentVolume",
+        &[
+            ("spec.nodeAffinity.required", ATOMIC),
+            ("spec.csi.controllerExpandSecretRef", ATOMIC),
+            ("spec.csi.controllerPublishSecretRef", ATOMIC),
+            ("spec.csi.nodeExpandSecretRef", ATOMIC),
+            ("spec.csi.nodePublishSecretRef", ATOMIC),
+            ("spec.csi.nodeStageSecretRef", ATOMIC),
+            ("spec.iscsi.secretRef", ATOMIC),
+            ("spec.rbd.secretRef", ATOMIC),
+        ],
+    ),
+    (
+        "",
+        "PersistentVolumeClaim",
+        &[
+            ("spec.dataSource", ATOMIC),
+            ("spec.selector", ATOMIC),
+            ("status.conditions", "type"),
+        ],
+    ),
+    (
+        "networking.k8s.io",
+        "NetworkPolicy",
+        &[("spec.podSelector", ATOMIC)],
+    ),
+    (
+        "networking.k8s.io",
+        "Ingress",
+        &[
+            ("spec.defaultBackend.resource", ATOMIC),
+            ("spec.defaultBackend.service.port", ATOMIC),
+        ],
+    ),
+    (
+        "networking.k8s.io",
+        "ServiceCIDR",
+        &[("status.conditions", "type")],
+    ),
+    (
+        "certificates.k8s.io",
+        "CertificateSigningRequest",
+        &[("status.conditions", "type")],
+    ),
+    (
+        "apiregistration.k8s.io",
+        "APIService",
+        &[("status.conditions", "type")],
+    ),
+    (
+        "flowcontrol.apiserver.k8s.io",
+        "FlowSchema",
+        &[("status.conditions", "type")],
+    ),
+    (
+        "flowcontrol.apiserver.k8s.io",
+        "PriorityLevelConfiguration",
+        &[("status.conditions", "type")],
+    ),
+    (
+        "storage.k8s.io",
+        "CSIDriver",
+        &[("spec.volumeLifecycleModes", SET)],
+    ),
+    (
+        "node.k8s.io",
+        "RuntimeClass",
+        &[("scheduling.nodeSelector", ATOMIC)],
+    ),
+    ("storage.k8s.io", "CSINode", &[("spec.drivers", "name")]),
+    (
+        "admissionregistration.k8s.io",
+        "MutatingWebhookConfiguration",
+        WEBHOOKS,
+    ),
+    (
+        "admissionregistration.k8s.io",
+        "ValidatingWebhookConfiguration",
+        WEBHOOKS,
+    ),
+    (
+        "admissionregistration.k8s.io",
+        "ValidatingAdmissionPolicy",
+        POLICY,
+    ),
+    (
+        "admissionregistration.k8s.io",
+        "MutatingAdmissionPolicy",
+        POLICY,
+    ),
+    (
+        "admissionregistration.k8s.io",
+        "ValidatingAdmissionPolicyBinding",
+        &[
+            ("spec.matchResources", ATOMIC),
+            ("spec.paramRef", ATOMIC),
+            ("spec.validationActions", SET),
+        ],
+    ),
+    (
+        "admissionregistration.k8s.io",
+        "MutatingAdmissionPolicyBinding",
+        &[("spec.matchResources", ATOMIC), ("spec.paramRef", ATOMIC)],
+    ),
 ];
 
 /// Where the pod spec of a kind is.
 fn pod_spec_at(kind: &str) -> Option<&'static str> {
     match kind {
         "Pod" => Some("spec"),
-        "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet" | "Job" => {
-            Some("spec.template.spec")
-        }
+        "Deployment"
+        | "ReplicaSet"
+        | "StatefulSet"
+        | "DaemonSet"
+        | "Job"
+        | "ReplicationController" => Some("spec.template.spec"),
+        "PodTemplate" => Some("template.spec"),
         "CronJob" => Some("spec.jobTemplate.spec.template.spec"),
         _ => None,
     }

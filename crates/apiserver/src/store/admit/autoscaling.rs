@@ -65,7 +65,7 @@ pub(super) fn complete(object: &mut Value) {
 }
 
 /// What must hold.
-pub(super) fn check(object: &Value, causes: &mut Causes) {
+pub(super) fn check((before, object): (Option<&Value>, &Value), causes: &mut Causes) {
     let spec = At::new("spec", &object["spec"]);
     let (least, most) = (spec.get("minReplicas"), spec.get("maxReplicas"));
     let mut late = Causes::new();
@@ -89,7 +89,7 @@ pub(super) fn check(object: &Value, causes: &mut Causes) {
     for name in ["kind", "name"] {
         let field = target.get(name);
         if field.text().is_empty() {
-            field.required(&mut late, "");
+            field.required(causes, "");
         } else {
             field.all_invalid(causes, words::path_segment(field.text()));
         }
@@ -98,6 +98,15 @@ pub(super) fn check(object: &Value, causes: &mut Causes) {
     if version.text().split('/').count() > 2 {
         let why = format!("unexpected GroupVersion string: {}", version.text());
         version.invalid(causes, &why);
+    } else if before.is_none()
+        && !version.text().contains('/')
+        && target.get("kind").text() != "ReplicationController"
+    {
+        version.invalid_as(
+            causes,
+            &json!(version.text()),
+            "apiVersion must specify API group",
+        );
     }
     for metric in spec.each("metrics") {
         self::metric(&metric, causes);

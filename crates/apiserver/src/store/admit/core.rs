@@ -42,6 +42,27 @@ pub(super) fn new_namespace(object: &mut Value) {
     namespace(object);
 }
 
+fn cidr(at: &At<'_>, causes: &mut Causes) {
+    if at.text().parse::<ipnet::IpNet>().is_err() {
+        let why = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
+        at.invalid(causes, why);
+    }
+}
+
+/// What must hold of a Namespace's status.
+pub(super) fn check_namespace_status(object: &Value, causes: &mut Causes) {
+    let phase = At::new("status.Phase", &object["status"]["phase"]);
+    let (wanted, rest) = if object["metadata"]["deletionTimestamp"].is_null() {
+        ("Active", "empty")
+    } else {
+        ("Terminating", "not empty")
+    };
+    if phase.text() != wanted {
+        let why = format!("may only be '{wanted}' if `deletionTimestamp` is {rest}");
+        phase.invalid(causes, &why);
+    }
+}
+
 /// What must hold of the finalizers in a Namespace's spec.
 pub(super) fn finalizers(object: &Value, causes: &mut Causes) {
     for one in At::new("spec", &object["spec"]).each("finalizers") {
@@ -255,6 +276,13 @@ pub(super) fn node((before, object): (Option<&Value>, &Value), causes: &mut Caus
                 field: taint.path,
             });
         }
+    }
+    for range in spec.each("podCIDRs") {
+        cidr(&range, causes);
+    }
+    if spec.get("podCIDRs").is_empty() && spec.get("podCIDR").is_set() {
+        let range = spec.get("podCIDR").named("spec.podCIDRs[0]");
+        cidr(&range, causes);
     }
     let Some(before) = before else { return };
     let old = &before["spec"];

@@ -106,13 +106,13 @@ fn one_endpoint(
             _ => {}
         }
     }
-    let host = endpoint.get("hostname");
-    if host.is_set() {
-        host.all_invalid(causes, words::label(host.text()));
-    }
     let node = endpoint.get("nodeName");
     if node.is_set() {
         node.all_invalid(causes, words::subdomain(node.text()));
+    }
+    let host = endpoint.get("hostname");
+    if host.is_set() {
+        host.all_invalid(causes, words::label(host.text()));
     }
 }
 

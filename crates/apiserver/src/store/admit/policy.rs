@@ -115,7 +115,7 @@ fn priority(before: Option<&Value>, object: &Value, causes: &mut Causes) {
 fn runtime(before: Option<&Value>, object: &Value, causes: &mut Causes) {
     let handler = At::new("handler", &object["handler"]);
     if let Some(before) = before {
-        handler.immutable(causes, &At::new("", &before["handler"]));
+        handler.fixed(causes, &At::new("", &before["handler"]));
         return;
     }
     for (key, one) in At::new("overhead.podFixed", &object["overhead"]["podFixed"]).entries() {

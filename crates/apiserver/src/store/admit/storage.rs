@@ -72,6 +72,7 @@ pub(super) fn complete(kind: &str, object: &mut Value) {
                 "storageCapacity",
                 "requiresRepublish",
                 "seLinuxMount",
+                "preventPodSchedulingIfMissing",
             ] {
                 default(spec, name, false);
             }

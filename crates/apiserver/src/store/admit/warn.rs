@@ -72,6 +72,19 @@ fn on_any(res: &Resource, before: Option<&Value>, object: &Value) -> Vec<String>
         ("networking.k8s.io", "NetworkPolicy") => super::network::odd_ranges(object),
         ("", "Secret") if before.is_none() => secret(object),
         ("", "Node") => node(object),
+        ("storage.k8s.io", "CSIDriver") => {
+            let asked = list(spec, "tokenRequests");
+            let same = before.is_some_and(|before| list(&before["spec"], "tokenRequests") == asked);
+            let unset = spec["serviceAccountTokenInSecrets"].is_null();
+            if asked.is_empty() || same || !unset {
+                return Vec::new();
+            }
+            vec![
+                "spec.serviceAccountTokenInSecrets is unset; if supported by this CSI driver, set to true to prevent \
+                 possible logging of tokens in volume attributes"
+                    .to_owned(),
+            ]
+        }
         _ => Vec::new(),
     }
 }

@@ -123,11 +123,11 @@ pub(super) fn check(kind: &str, object: &Value, causes: &mut Causes) {
         scheduling::selector(&hook.get("namespaceSelector"), causes);
         scheduling::selector(&hook.get("objectSelector"), causes);
         client(&hook.get("clientConfig"), causes);
+        review_versions(&hook, causes);
     }
 }
 
 fn side_effects(hook: &At<'_>, causes: &mut Causes) {
-    let versions = hook.get("admissionReviewVersions");
     let effects = hook.get("sideEffects");
     if effects.is_set() {
         effects.one_of(causes, &["None", "NoneOnDryRun"]);
@@ -135,6 +135,10 @@ fn side_effects(hook: &At<'_>, causes: &mut Causes) {
         let why = "must specify one of None, NoneOnDryRun";
         effects.required(causes, why);
     }
+}
+
+fn review_versions(hook: &At<'_>, causes: &mut Causes) {
+    let versions = hook.get("admissionReviewVersions");
     let known = ["v1", "v1beta1"];
     if versions.is_empty() {
         versions.required(causes, "must specify one of v1, v1beta1");
@@ -169,14 +173,42 @@ fn webhook_rule(rule: &At<'_>, causes: &mut Causes) {
     for one in operations.items() {
         one.one_of(causes, &["*", "CONNECT", "CREATE", "DELETE", "UPDATE"]);
     }
-    for name in ["apiGroups", "apiVersions", "resources"] {
+    for (name, words) in [("apiGroups", "API groups"), ("apiVersions", "API versions")] {
         let list = rule.get(name);
         if list.is_empty() {
             list.required(causes, "");
         }
+        if list.len() > 1 && list.items().any(|one| one.text() == "*") {
+            let why = format!("if '*' is present, must not specify other {words}");
+            list.invalid(causes, &why);
+        }
     }
+    resources(&rule.get("resources"), causes);
     rule.get("scope")
         .one_of(causes, &["*", "Cluster", "Namespaced"]);
+}
+
+fn resources(list: &At<'_>, causes: &mut Causes) {
+    if list.is_empty() {
+        list.required(causes, "");
+    }
+    let mut plain = false;
+    for one in list.items() {
+        match one.text() {
+            "" => one.required(causes, ""),
+            text if !text.contains('/') => plain = text != "*",
+            _ => {}
+        }
+    }
+    let has = |word: &str| list.items().any(|one| one.text() == word);
+    if list.len() > 1 && has("*/*") {
+        let why = "if '*/*' is present, must not specify other resources";
+        list.invalid(causes, why);
+    }
+    if has("*") && plain {
+        let why = "if '*' is present, must not specify other resources without subresources";
+        list.invalid(causes, why);
+    }
 }
 
 fn client(config: &At<'_>, causes: &mut Causes) {

@@ -8,6 +8,26 @@ use super::pod::scheduling;
 use super::{storage, words};
 use crate::store::json::{child, default, fields, list_mut};
 
+/// How often a DaemonSet's template has changed, as an annotation says it that only the server writes.
+const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
+
+/// Counts the templates of a DaemonSet.
+pub(super) fn count_templates(before: Option<&Value>, object: &mut Value) {
+    let number = match before {
+        None => 1,
+        Some(before) => {
+            let known = &before["metadata"]["annotations"][TEMPLATE_GENERATION];
+            let known: Option<i64> = known.as_str().and_then(|text| text.parse().ok());
+            let changed = before["spec"]["template"] != object["spec"]["template"];
+            known.unwrap_or(1).saturating_add(i64::from(changed))
+        }
+    };
+    let notes = child(object, "metadata")
+        .entry("annotations")
+        .or_insert(Value::Null);
+    fields(notes).insert(TEMPLATE_GENERATION.to_owned(), number.to_string().into());
+}
+
 /// The defaults of an object of `apps`, or of another with a pod template.
 pub(super) fn complete(kind: &str, object: &mut Value) {
     match kind {

@@ -3,6 +3,7 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
+use super::check::families;
 use super::{has_address, has_health_port, has_node_ports, is_headless};
 use crate::error::Cause;
 use crate::store::admit::addresses::{NODE_PORTS, Owner};
@@ -18,6 +19,7 @@ pub(in crate::store::admit) fn assign(
     causes: &mut Causes,
 ) {
     if has_address(object) {
+        families(object, causes);
         stacks(store, object, causes);
         let had = before.is_some_and(has_address);
         if causes.is_empty() && !had && !is_headless(object) {

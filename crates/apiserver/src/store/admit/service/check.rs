@@ -18,6 +18,18 @@ pub(in crate::store::admit) fn port_number(at: &At<'_>, causes: &mut Causes) {
     at.within(causes, (1, 65535));
 }
 
+/// Families that there are none of: a Service that asks for them is not looked at any further.
+pub(super) fn families(object: &Value, causes: &mut Causes) {
+    let spec = At::new("spec", &object["spec"]);
+    for family in spec.each("ipFamilies") {
+        family.one_of(causes, FAMILIES);
+    }
+    spec.get("ipFamilyPolicy").one_of(
+        causes,
+        &["PreferDualStack", "RequireDualStack", "SingleStack"],
+    );
+}
+
 /// What must hold of where a load balancer is reached.
 pub(in crate::store::admit) fn check_status(object: &Value, causes: &mut Causes) {
     let status = At::new("status", &object["status"]);
@@ -161,15 +173,10 @@ fn addresses(object: &Value, spec: &At<'_>, causes: &mut Causes) {
     }
     let mut seen = BTreeSet::new();
     for family in spec.each("ipFamilies") {
-        family.one_of(causes, FAMILIES);
         if !seen.insert(family.text()) {
             family.duplicate(causes);
         }
     }
-    spec.get("ipFamilyPolicy").one_of(
-        causes,
-        &["PreferDualStack", "RequireDualStack", "SingleStack"],
-    );
     let mut wrong = false;
     for (index, one) in all.items().enumerate() {
         if index == 0 && one.text() == "None" {
