@@ -494,7 +494,11 @@ impl Sync<'_> {
     fn write_status(&mut self, before: &Value, end: Option<End>) {
         let now = self.view.now;
         let (active, ready, terminating) = (self.active, self.ready, self.terminating);
+        let by_index = !self.job["spec"]["backoffLimitPerIndex"].is_null();
         let status = child(&mut self.job, "status");
+        if by_index && status.get("failedIndexes").is_none() {
+            status.insert("failedIndexes".to_owned(), "".into());
+        }
         set(status, "active", (active > 0).then(|| active.into()));
         status.insert("ready".to_owned(), ready.into());
         status.insert("terminating".to_owned(), terminating.into());

@@ -49,11 +49,8 @@ pub(super) fn plan(view: &View<'_>, namespace: &str, name: &str) -> Plan {
     let mut lost = Vec::new();
     let mut groups = groups(view, &service, &mut lost);
     if groups.is_empty() {
-        // One slice says that nobody serves; the best is one that has the ports already.
-        groups.insert(
-            ours.first().map_or_else(String::new, key_of),
-            Group::default(),
-        );
+        // One slice says that nobody serves.
+        groups.insert(key_of(&Value::Null), Group::default());
     }
     let mut spare = Vec::new();
     for slice in &ours {

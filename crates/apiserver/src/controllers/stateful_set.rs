@@ -196,24 +196,30 @@ impl Sync<'_> {
             }
             _ => 1,
         };
-        let missing = (least..end)
-            .filter(|number| {
-                let pod = self.pods.get(number);
-                pod.is_none_or(|pod| !self.serves(pod) || is_terminating(pod))
-            })
-            .count();
+        let is_missing = |number: &i64| {
+            let pod = self.pods.get(number);
+            pod.is_none_or(|pod| !self.serves(pod) || is_terminating(pod))
+        };
+        let missing = (first..end).filter(is_missing).count();
         let mut spare = limit.max(1) - i64::try_from(missing).unwrap_or(i64::MAX);
-        for number in (least..end).rev() {
-            let Some(pod) = self.pods.get(&number).cloned() else {
-                continue;
-            };
+        let old: Vec<Value> = (least..end)
+            .rev()
+            .filter_map(|number| self.pods.get(&number).cloned())
+            .filter(|pod| hash(pod) != self.update.name && !is_terminating(pod))
+            .collect();
+        // Those that do not serve are missed by nobody, where the order is all the same.
+        let (idle, old): (Vec<Value>, Vec<Value>) = old
+            .into_iter()
+            .partition(|pod| !self.in_order() && !self.serves(pod));
+        for pod in &idle {
+            self.delete(pod);
+        }
+        for pod in &old {
             if spare <= 0 {
                 return;
             }
-            if hash(&pod) != self.update.name && !is_terminating(&pod) {
-                self.delete(&pod);
-                spare -= 1;
-            }
+            self.delete(pod);
+            spare -= 1;
         }
     }
 

@@ -234,9 +234,13 @@ fn read_patch(kind: PatchKind, bytes: &[u8]) -> Result<Patch, StatusError> {
         return Ok(Patch::Apply(match parsed {
             Some(value) => value,
             None => body::parse(bytes, Syntax::Yaml).map_err(|why| {
-                StatusError::bad_request(format!(
-                    "error decoding patch: error converting YAML to JSON: {why}"
-                ))
+                // What begins as JSON is read as that first.
+                let step = if bytes.trim_ascii_start().starts_with(b"{") {
+                    "error decoding patch: error converting YAML to JSON"
+                } else {
+                    "error encoding patch"
+                };
+                StatusError::bad_request(format!("{step}: {why}"))
             })?,
         }));
     }

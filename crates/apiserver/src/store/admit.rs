@@ -99,6 +99,18 @@ pub(super) fn update(
     plugins::refuse(store, res, (Some(before), object), options)
 }
 
+/// A Binding says where its node is.
+pub(super) fn place(store: &Store, binding: &mut Value) {
+    let labels = plugins::where_is(store, text(&binding["target"], "name"));
+    let is_node = text(&binding["target"], "kind") == "Node";
+    if is_node && !labels.is_empty() {
+        let own = super::json::child(binding, "metadata")
+            .entry("labels")
+            .or_insert(Value::Null);
+        fields(own).extend(labels);
+    }
+}
+
 /// Completes and checks a write of a part of a Pod.
 pub(super) fn update_part(
     sub: Subresource,

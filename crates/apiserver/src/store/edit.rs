@@ -60,7 +60,10 @@ impl Store {
                 check_name(target, &mut object)?;
                 scale::put(target.res, &before, &object)?
             }
-            Subresource::Binding => admit::pod::bind(target, moment.now, (&before, &object))?,
+            Subresource::Binding => {
+                admit::place(self, &mut object);
+                admit::pod::bind(target, moment.now, (&before, &object))?
+            }
             _ => {
                 self.check_identity(target.res, target.namespace, &mut object)?;
                 check_name(target, &mut object)?;

@@ -7,6 +7,7 @@ use crate::controllers::pods::is_active;
 use crate::store::json::{child, fields, list, text};
 
 const INDEX: &str = "batch.kubernetes.io/job-completion-index";
+const FAILURES: &str = "batch.kubernetes.io/job-index-failure-count";
 const VARIABLE: &str = "JOB_COMPLETION_INDEX";
 /// Numbers that are looked at; a Job cannot have more.
 const INDEXES_MAX: i64 = 100_000;
@@ -89,6 +90,10 @@ pub(super) fn mark(pod: &mut Value, job: &Value, index: i64) {
     for field in ["annotations", "labels"] {
         let map = meta.entry(field).or_insert(Value::Null);
         fields(map).insert(INDEX.to_owned(), index.to_string().into());
+    }
+    if !job["spec"]["backoffLimitPerIndex"].is_null() {
+        let notes = meta.entry("annotations").or_insert(Value::Null);
+        fields(notes).insert(FAILURES.to_owned(), "0".into());
     }
     let spec = child(pod, "spec");
     spec.insert("hostname".to_owned(), format!("{name}-{index}").into());

@@ -27,6 +27,7 @@ pub(super) fn change(
         ("", "Pod") => {
             let namespace = text(&object["metadata"], "namespace");
             limits::complete(&within(store, "limitranges", namespace), object);
+            place(store, object);
             pods::change(store, moment, res, object)
         }
         ("", "Node") => {
@@ -48,6 +49,35 @@ pub(super) fn change(
         }
         _ => Ok(()),
     }
+}
+
+/// A Pod that has its node is labelled with where that is.
+fn place(store: &Store, pod: &mut Value) {
+    let node = text(&pod["spec"], "nodeName");
+    let labels = where_is(store, node);
+    if !labels.is_empty() {
+        let own = child(pod, "metadata")
+            .entry("labels")
+            .or_insert(Value::Null);
+        crate::store::json::fields(own).extend(labels);
+    }
+}
+
+/// The labels of a node that say where it is.
+pub(in crate::store) fn where_is(store: &Store, node: &str) -> serde_json::Map<String, Value> {
+    let nodes = StorageKey::new("", "nodes");
+    let Some(node) = store.head.get(&nodes, "", node) else {
+        return serde_json::Map::new();
+    };
+    let labels = [
+        "topology.kubernetes.io/region",
+        "topology.kubernetes.io/zone",
+    ];
+    let told = labels.iter().filter_map(|name| {
+        let value = node.label(name)?;
+        Some(((*name).to_owned(), Value::from(value)))
+    });
+    told.collect()
 }
 
 /// What plugins add to a changed object.
