@@ -6,6 +6,7 @@
 //! Must not know HTTP or the store. Start at [`Pki::open`].
 
 use std::net::IpAddr;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose, SanType,
 };
+use x509_parser::pem::parse_x509_pem;
 
 mod kubeconfig;
 
@@ -71,17 +73,18 @@ impl Pki {
     /// Reads the authority from `dir`, or makes one and keeps it there; without a directory it lives as long as this value.
     ///
     /// # Errors
-    /// When the directory cannot be used or holds something that is no certificate or key.
+    /// When the directory cannot be used or holds something that is no authority: an authority that clients trust is
+    /// never replaced by another.
     pub fn open(dir: Option<&Path>, now: Timestamp) -> anyhow::Result<Self> {
         if let Some(dir) = dir {
-            std::fs::create_dir_all(dir)
+            let mut private = std::fs::DirBuilder::new();
+            private.recursive(true).mode(0o700);
+            private
+                .create(dir)
                 .with_context(|| format!("create the directory {}", dir.display()))?;
         }
-        let key_pem = kept(dir, "ca.key", || Ok(new_key()?.serialize_pem()))?;
-        let ca_pem = kept(dir, "ca.crt", || authority(&key_pem, now))?;
-        let key = KeyPair::from_pem(&key_pem).context("read the authority's key ca.key")?;
-        let issuer = Issuer::from_ca_cert_pem(&ca_pem, key)
-            .context("read the authority's certificate ca.crt")?;
+        let (key, ca_pem) = authority(dir, now)?;
+        let issuer = Issuer::from_ca_cert_pem(&ca_pem, key).context("use the authority")?;
         let token_key_pem = kept(dir, "sa.key", || Ok(new_key()?.serialize_pem()))?;
         Ok(Self {
             dir: dir.map(Path::to_path_buf),
@@ -206,8 +209,56 @@ fn new_key() -> anyhow::Result<KeyPair> {
     KeyPair::generate().context("make a P-256 key")
 }
 
-fn authority(key_pem: &str, now: Timestamp) -> anyhow::Result<String> {
-    let key = KeyPair::from_pem(key_pem).context("read the authority's key ca.key")?;
+/// The authority's key and certificate: both as they lie in the directory, or both made and laid there.
+fn authority(dir: Option<&Path>, now: Timestamp) -> anyhow::Result<(KeyPair, String)> {
+    let Some(dir) = dir else {
+        let key = new_key()?;
+        let ca_pem = authority_of(&key, now)?;
+        return Ok((key, ca_pem));
+    };
+    let (key_path, ca_path) = (dir.join("ca.key"), dir.join("ca.crt"));
+    let lost = |there: &Path, lost: &Path| {
+        anyhow::anyhow!(
+            "{} is missing, but {} is there: put it back, or remove both for a new authority, which no client trusts",
+            lost.display(),
+            there.display()
+        )
+    };
+    match (present(&key_path)?, present(&ca_path)?) {
+        (Some(key_pem), Some(ca_pem)) => {
+            let key = KeyPair::from_pem(&key_pem)
+                .with_context(|| format!("read the authority's key {}", key_path.display()))?;
+            let public = public_key(&ca_pem).with_context(|| {
+                format!("read the authority's certificate {}", ca_path.display())
+            })?;
+            anyhow::ensure!(
+                key.public_key_raw() == public,
+                "the key {} is not that of the certificate {}",
+                key_path.display(),
+                ca_path.display()
+            );
+            Ok((key, ca_pem))
+        }
+        (None, None) => {
+            let key = new_key()?;
+            let ca_pem = authority_of(&key, now)?;
+            write_private(&key_path, &key.serialize_pem())?;
+            write_private(&ca_path, &ca_pem)?;
+            Ok((key, ca_pem))
+        }
+        (Some(_), None) => Err(lost(&key_path, &ca_path)),
+        (None, Some(_)) => Err(lost(&ca_path, &key_path)),
+    }
+}
+
+/// The public key that a certificate is about.
+fn public_key(pem: &str) -> anyhow::Result<Vec<u8>> {
+    let (_, block) = parse_x509_pem(pem.as_bytes())?;
+    let parsed = block.parse_x509()?;
+    Ok(parsed.public_key().subject_public_key.data.to_vec())
+}
+
+fn authority_of(key: &KeyPair, now: Timestamp) -> anyhow::Result<String> {
     let mut params = CertificateParams::default();
     let mut name = DistinguishedName::new();
     name.push(DnType::CommonName, "kubernetes");
@@ -220,7 +271,7 @@ fn authority(key_pem: &str, now: Timestamp) -> anyhow::Result<String> {
     ];
     validity(&mut params, now, AUTHORITY_LIFE);
     Ok(params
-        .self_signed(&key)
+        .self_signed(key)
         .context("sign the authority's certificate")?
         .pem())
 }
@@ -240,13 +291,19 @@ fn kept(
 ) -> anyhow::Result<String> {
     let Some(dir) = dir else { return make() };
     let path = dir.join(name);
-    match std::fs::read_to_string(&path) {
-        Ok(text) => Ok(text),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let text = make()?;
-            write_private(&path, &text)?;
-            Ok(text)
-        }
+    if let Some(text) = present(&path)? {
+        return Ok(text);
+    }
+    let text = make()?;
+    write_private(&path, &text)?;
+    Ok(text)
+}
+
+/// The file's content, if there is one.
+fn present(path: &Path) -> anyhow::Result<Option<String>> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
     }
 }
@@ -310,15 +367,36 @@ mod tests {
     }
 
     #[test]
-    fn broken_authority_names_the_file_and_is_not_overwritten() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("ca.key"), "garbage").unwrap();
-        let error = Pki::open(Some(dir.path()), Timestamp::now()).unwrap_err();
-        assert!(format!("{error:#}").contains("ca.key"), "{error:#}");
-        assert_eq!(
-            std::fs::read_to_string(dir.path().join("ca.key")).unwrap(),
-            "garbage"
-        );
+    fn authority_that_is_not_whole_names_the_file_and_is_not_replaced() {
+        let foreign = || new_key().unwrap().serialize_pem();
+        let garbage = || "garbage".to_owned();
+        for (name, content, words) in [
+            ("ca.key", Some(garbage()), "read the authority's key"),
+            ("ca.key", Some(foreign()), "is not that of the certificate"),
+            ("ca.key", None, "ca.key is missing"),
+            (
+                "ca.crt",
+                Some(garbage()),
+                "read the authority's certificate",
+            ),
+            ("ca.crt", None, "ca.crt is missing"),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            Pki::open(Some(dir.path()), Timestamp::now()).unwrap();
+            let path = dir.path().join(name);
+            match &content {
+                Some(text) => std::fs::write(&path, text).unwrap(),
+                None => std::fs::remove_file(&path).unwrap(),
+            }
+            let error = Pki::open(Some(dir.path()), Timestamp::now()).unwrap_err();
+            let error = format!("{error:#}");
+            let path_text = path.display().to_string();
+            assert!(
+                error.contains(words) && error.contains(&path_text),
+                "{error}"
+            );
+            assert_eq!(std::fs::read_to_string(&path).ok(), content);
+        }
     }
 
     #[test]
