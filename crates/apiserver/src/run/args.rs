@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use clap::builder::NonEmptyStringValueParser;
 use ipnet::{IpNet, Ipv4Net};
 
 use super::Config;
@@ -28,7 +29,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     pub pki: Option<PathBuf>,
     /// Name of the cluster and of its context
-    #[arg(long, value_name = "NAME", default_value = "tombolo")]
+    #[arg(long, value_name = "NAME", default_value = "tombolo", value_parser = NonEmptyStringValueParser::new())]
     pub cluster_name: String,
     /// Range of the Services' addresses
     #[arg(long, value_name = "CIDR", default_value_t = default_service_cidr())]
@@ -75,5 +76,29 @@ impl From<Args> for Config {
             },
             history_events: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn cluster_has_a_name() {
+        let named = |name| {
+            let line = Line::try_parse_from(["x", "--memory", "--kubeconfig=k", name]);
+            line.map(|line| line.args.cluster_name)
+        };
+        assert_eq!(named("--cluster-name=west").unwrap(), "west");
+        let refused = named("--cluster-name=").unwrap_err().to_string();
+        assert!(refused.contains("--cluster-name"), "{refused}");
     }
 }
