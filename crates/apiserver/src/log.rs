@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::ops::Range;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -66,7 +67,8 @@ pub(crate) struct Loaded {
 impl Log {
     /// Opens or creates the file in a directory.
     pub(crate) fn open(dir: &Path, events_max: usize) -> anyhow::Result<(Self, Loaded)> {
-        std::fs::create_dir_all(dir)
+        let mut private = std::fs::DirBuilder::new();
+        (private.recursive(true).mode(0o700).create(dir))
             .with_context(|| format!("cannot create the data directory {}", dir.display()))?;
         let path = dir.join(FILE);
         if !path.exists() {

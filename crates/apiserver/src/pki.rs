@@ -132,6 +132,24 @@ impl Pki {
         self.leaf(CertificateParams::default(), subject, &CLIENT)
     }
 
+    /// Whether a client's certificate of this authority says this of its holder, for more than half of its life yet.
+    pub fn is_fresh(&self, leaf: &Leaf, subject: Subject<'_>) -> bool {
+        let Ok((_, block)) = parse_x509_pem(leaf.cert_pem.as_bytes()) else {
+            return false;
+        };
+        let Ok(parsed) = block.parse_x509() else {
+            return false;
+        };
+        let name = parsed.subject();
+        let user = name.iter_common_name().next();
+        let group = name.iter_organization().next();
+        let half = i64::try_from(LEAF_LIFE.as_secs() / 2).unwrap_or(i64::MAX);
+        let left = parsed.validity().not_after.timestamp() - self.now.as_second();
+        left > half
+            && user.and_then(|user| user.as_str().ok()) == Some(subject.user)
+            && group.and_then(|group| group.as_str().ok()) == subject.group
+    }
+
     /// The certificate with which the API server calls the node agent's log server.
     ///
     /// # Errors
@@ -409,5 +427,29 @@ mod tests {
             .permissions()
             .mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn certificate_in_a_kubeconfig_is_kept_for_half_of_its_life() {
+        let now = Timestamp::now();
+        let mut pki = Pki::open(None, now).unwrap();
+        let subject = |user, group| Subject { user, group };
+        let ann = subject("ann", Some("staff"));
+        let leaf = pki.client(ann).unwrap();
+        let file = Kubeconfig {
+            cluster: "c",
+            user: "u",
+            server: "https://127.0.0.1:1",
+            ca_pem: pki.ca_pem(),
+            leaf: &leaf,
+        };
+        assert_eq!(Leaf::in_kubeconfig(&file.to_yaml()), Some(leaf.clone()));
+        assert_eq!(Leaf::in_kubeconfig("garbage"), None);
+        assert!(pki.is_fresh(&leaf, ann));
+        for other in [subject("ben", Some("staff")), subject("ann", None)] {
+            assert!(!pki.is_fresh(&leaf, other), "{other:?}");
+        }
+        pki.now = now + jiff::SignedDuration::from_hours(24 * 200);
+        assert!(!pki.is_fresh(&leaf, ann));
     }
 }

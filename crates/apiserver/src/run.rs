@@ -3,6 +3,7 @@
 //! [`run`] is the process (`tombolo apiserver`); [`InProcess`] is the same without sockets, for tests.
 
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use tombolo_shell::task::Tasks;
 use crate::auth::{Certificate, MASTERS, User};
 use crate::db::{BoundPods, Controllers, Db, LoopbackEndpoints, Options, Storage};
 use crate::http::{ApiServer, ApiService, Kubelets, Parts};
+use crate::log;
 use crate::pki::{AGENT_USER, Kubeconfig, Leaf, Pki, Subject, write_private};
 use crate::serve::{Serving, serve};
 use crate::tls::{self, ServerTls};
@@ -38,7 +40,7 @@ pub struct Config {
     pub storage: Storage,
     /// Where keys and certificates lie; none keeps them beside the objects (`DIR/pki`), or nowhere.
     pub pki_dir: Option<PathBuf>,
-    /// Where the administrator's kubeconfig is written.
+    /// Where the administrator's kubeconfig is written, in a directory that is there.
     pub kubeconfig: Option<PathBuf>,
     /// Name of the cluster and of its context.
     pub cluster: String,
@@ -118,6 +120,9 @@ impl InProcess {
         options.mint_token = Some(mint(Arc::clone(&token_key)));
         let clock = Arc::clone(&options.clock);
         let db = Db::open(config.storage.clone(), options).await?;
+        if let Storage::Dir(dir) = &config.storage {
+            make_private(&dir.join(log::FILE))?;
+        }
         roles::write(&db).await?;
         services::write(&db).await?;
         let tasks = Tasks::new();
@@ -181,6 +186,9 @@ impl Running {
     /// # Errors
     /// When keys, store, address or kubeconfig cannot be had.
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
+        if let Some(path) = &config.kubeconfig {
+            check_parent(path)?;
+        }
         // The address first: a second server of the same cluster must not touch the store.
         let listener = net::listen(config.listen)?;
         let address = listener
@@ -261,20 +269,49 @@ fn server_leaf(pki: &Pki, listen: IpAddr, config: &Config) -> anyhow::Result<Lea
     pki.server(&addresses, &names.map(str::to_owned))
 }
 
+/// Objects may be secret: nobody but the owner reads them.
+fn make_private(path: &Path) -> anyhow::Result<()> {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+        .with_context(|| format!("make {} private", path.display()))
+}
+
+/// A directory that is not there is more likely a slip than a wish.
+fn check_parent(kubeconfig: &Path) -> anyhow::Result<()> {
+    let parent = kubeconfig
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    if let Some(parent) = parent.filter(|parent| !parent.is_dir()) {
+        anyhow::bail!(
+            "write the kubeconfig {}: there is no directory {}",
+            kubeconfig.display(),
+            parent.display()
+        );
+    }
+    Ok(())
+}
+
 fn write_files(config: &Config, pki: &Pki, address: SocketAddr) -> anyhow::Result<()> {
     pki.write_kubelet_server()?;
     let server = format!("https://{address}");
     let cluster = config.cluster.as_str();
     let write = |path: &Path, user: &str, subject| -> anyhow::Result<()> {
-        let leaf = pki.client(subject)?;
-        let file = Kubeconfig {
-            cluster,
-            user,
-            server: &server,
-            ca_pem: pki.ca_pem(),
-            leaf: &leaf,
+        let with = |leaf: &Leaf| {
+            let file = Kubeconfig {
+                cluster,
+                user,
+                server: &server,
+                ca_pem: pki.ca_pem(),
+                leaf,
+            };
+            file.to_yaml()
         };
-        write_private(path, &file.to_yaml())
+        let present = std::fs::read_to_string(path).unwrap_or_default();
+        let kept = Leaf::in_kubeconfig(&present).filter(|leaf| pki.is_fresh(leaf, subject));
+        if kept.is_some_and(|leaf| with(&leaf) == present) {
+            // It is as good as a new one, and the disk may be full.
+            return Ok(());
+        }
+        write_private(path, &with(&pki.client(subject)?))
     };
     if let Storage::Dir(dir) = &config.storage {
         let subject = Subject {
@@ -288,10 +325,6 @@ fn write_files(config: &Config, pki: &Pki, address: SocketAddr) -> anyhow::Resul
         )?;
     }
     if let Some(path) = &config.kubeconfig {
-        if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent)
-                .with_context(|| format!("create the directory {}", parent.display()))?;
-        }
         let subject = Subject {
             user: "kubernetes-admin",
             group: Some(MASTERS),

@@ -20,6 +20,26 @@ pub struct Kubeconfig<'a> {
     pub leaf: &'a Leaf,
 }
 
+impl Leaf {
+    /// The client's certificate and key in a kubeconfig that [`Kubeconfig::to_yaml`] has made.
+    pub fn in_kubeconfig(text: &str) -> Option<Self> {
+        let field = |name: &str| {
+            let found = |line: &str| {
+                line.trim_start()
+                    .strip_prefix(name)?
+                    .strip_prefix(": ")
+                    .map(str::to_owned)
+            };
+            let bytes = STANDARD.decode(text.lines().find_map(found)?).ok()?;
+            String::from_utf8(bytes).ok()
+        };
+        Some(Self {
+            cert_pem: field("client-certificate-data")?,
+            key_pem: field("client-key-data")?,
+        })
+    }
+}
+
 impl Kubeconfig<'_> {
     /// The file's text.
     pub fn to_yaml(&self) -> String {

@@ -13,8 +13,9 @@ use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::json;
 use tokio::process::{Child, Command};
+use tombolo_apiserver::run::{Config, Running};
 
-use crate::harness::eventually;
+use crate::harness::{Cluster, eventually};
 
 /// The server alone, which cargo builds for these tests.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tombolo-apiserver");
@@ -304,4 +305,54 @@ async fn damaged_file_is_refused_by_its_name_or_survived() {
             }
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn server_that_starts_again_leaves_its_files_as_they_are_and_private() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let cluster = Cluster::start().await;
+    let files = ["data/agent.kubeconfig", "kubeconfig"].map(|name| cluster.dir.path().join(name));
+    let texts = || files.each_ref().map(|path| std::fs::read(path).unwrap());
+    let before = texts();
+    for (name, expected) in [
+        ("data", 0o700),
+        ("data/pki", 0o700),
+        ("data/store.redb", 0o600),
+    ] {
+        let path = cluster.dir.path().join(name);
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, expected, "{name}");
+    }
+    let mut config = Config {
+        listen: cluster.running.address(),
+        ..cluster.config.clone()
+    };
+    cluster.running.stop().await;
+    let again = Running::start(&config).await.unwrap();
+    assert!(before == texts(), "they were as good as new ones");
+    again.stop().await;
+    // Of another cluster they are not.
+    config.cluster = "other".to_owned();
+    Running::start(&config).await.unwrap().stop().await;
+    let after = texts();
+    assert!(
+        after
+            .iter()
+            .zip(&before)
+            .all(|(after, before)| after != before)
+    );
+}
+
+#[tokio::test]
+async fn kubeconfig_in_no_directory_is_refused_by_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let parent = dir.path().join("nowhere");
+    let config = Config {
+        kubeconfig: Some(parent.join("kubeconfig")),
+        ..Config::memory()
+    };
+    let refused = Running::start(&config).await.unwrap_err().to_string();
+    let words = format!("there is no directory {}", parent.display());
+    assert!(refused.contains(&words), "{refused}");
+    assert!(!parent.exists());
 }
