@@ -252,6 +252,14 @@ async fn local_client(args: &Args) -> anyhow::Result<(kube::Client, Config, Stri
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &options)
         .await
         .with_context(|| format!("the kubeconfig {path} cannot be used"))?;
+    // Such an authority vouches for nobody, and every connection would fail.
+    anyhow::ensure!(
+        config
+            .root_cert
+            .as_ref()
+            .is_none_or(|certs| !certs.is_empty()),
+        "the kubeconfig {path} cannot be used: clusters.certificate-authority-data: holds no certificate"
+    );
     config.connect_timeout = Some(CONNECT_DEADLINE);
     let client = checked::client(config.clone())
         .with_context(|| format!("no client from the kubeconfig {path}"))?;
