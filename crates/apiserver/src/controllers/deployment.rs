@@ -6,8 +6,9 @@
 mod revision;
 mod rollout;
 mod status;
+mod template;
 
-pub(super) use revision::hash as hash_of;
+pub(super) use template::{hash as hash_of, hash_of_data};
 
 use std::collections::BTreeSet;
 

@@ -2,7 +2,7 @@
 use serde_json::{Map, Value, json};
 
 use super::action::Action;
-use super::deployment::hash_of;
+use super::deployment::{hash_of, hash_of_data};
 use super::pods::{controlled_by, is_controlled_by};
 use super::{Plan, View};
 use crate::registry::StorageKey;
@@ -107,9 +107,16 @@ fn create(view: &View<'_>, owner: &Value, (kind, number): (&'static str, i64)) -
     let (meta, template) = (&owner["metadata"], &owner["spec"]["template"]);
     let namespace = text(meta, "namespace");
     let taken = |name: &str| view.state.get(&revisions(), namespace, name).is_some();
+    let mut marked = template.clone();
+    fields(&mut marked).insert("$patch".to_owned(), "replace".into());
+    let data = json!({ "spec": { "template": marked } });
     let (name, hash) = (0..8)
         .map(|collisions| {
-            let hash = hash_of(template, Some(collisions));
+            let hash = if kind == "DaemonSet" {
+                hash_of(template, (collisions > 0).then_some(collisions))
+            } else {
+                hash_of_data(&data, collisions)
+            };
             (format!("{}-{hash}", text(meta, "name")), hash)
         })
         .find(|(name, _)| !taken(name))?;
@@ -123,14 +130,12 @@ fn create(view: &View<'_>, owner: &Value, (kind, number): (&'static str, i64)) -
         "controller.kubernetes.io/hash"
     };
     labels.insert(label.to_owned(), hash.into());
-    let mut marked = template.clone();
-    fields(&mut marked).insert("$patch".to_owned(), "replace".into());
     let mut revision = json!({
         "metadata": {
             "name": name, "namespace": namespace, "labels": labels,
             "ownerReferences": controlled_by("apps/v1", kind, owner),
         },
-        "data": { "spec": { "template": marked } }, "revision": number,
+        "data": data, "revision": number,
     });
     if let Some(annotations) = meta.get("annotations") {
         revision["metadata"]["annotations"] = annotations.clone();

@@ -21,7 +21,6 @@ const NOT_COPIED: [&str; 6] = [
 ];
 /// How long the list of old revisions may be.
 const HISTORY_CHARS: usize = 2000;
-const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
 const NAME_CHARS: usize = 253;
 
 impl Sync<'_> {
@@ -57,7 +56,7 @@ impl Sync<'_> {
             return;
         }
         let collisions = self.deployment["status"]["collisionCount"].as_i64();
-        let hash = hash(
+        let hash = super::template::hash(
             &without_hash(&self.deployment["spec"]["template"]),
             collisions,
         );
@@ -169,23 +168,6 @@ fn without_hash(template: &Value) -> Value {
 
 pub(super) fn has_template(set: &Value, deployment: &Value) -> bool {
     without_hash(&set["spec"]["template"]) == without_hash(&deployment["spec"]["template"])
-}
-
-/// A short name for a template: the same for the same template.
-pub(in crate::controllers) fn hash(template: &Value, collisions: Option<i64>) -> String {
-    let mut hash: u32 = 0x811c_9dc5;
-    let text = template.to_string();
-    let salt = collisions.map(i64::to_le_bytes);
-    let salt: &[u8] = salt.as_ref().map_or(&[], |salt| salt);
-    for byte in text.as_bytes().iter().chain(salt) {
-        hash = (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
-    }
-    // Always as long as most are, so that no name is taken for something else.
-    let digits = format!("{hash:010}");
-    digits
-        .bytes()
-        .map(|byte| char::from(ALPHABET[usize::from(byte) % ALPHABET.len()]))
-        .collect()
 }
 
 /// Copies the Deployment's annotations, and gives a ReplicaSet a revision that is not above its own.
