@@ -24,6 +24,7 @@ mod job;
 mod mirror;
 mod namespace;
 mod node;
+mod pace;
 mod pods;
 mod replica_set;
 mod secret;
@@ -46,6 +47,7 @@ use crate::store::{Moment, Store};
 use action::{Action, Hands};
 use events::Recorder;
 use index::Index;
+use pace::{Pace, Room};
 
 /// Keys that are carried out in one write of the store.
 const KEYS_PER_WRITE: usize = 64;
@@ -93,6 +95,14 @@ pub(crate) enum Key {
     Collect(StorageKey, String, String),
 }
 
+impl Key {
+    fn namespace(&self) -> &str {
+        match self {
+            Self::Of(_, namespace, _) | Self::Collect(_, namespace, _) => namespace,
+        }
+    }
+}
+
 /// What a planner wants.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
@@ -107,8 +117,11 @@ impl Plan {
         self.again = Some(self.again.map_or(at, |before| before.min(at)));
     }
 
-    fn is_empty(&self) -> bool {
-        self.actions.is_empty() && self.again.is_none()
+    /// Looks again when there is room for more Pods.
+    pub(crate) fn wait_for_room(&mut self, view: &View<'_>) {
+        if let Ok(at) = view.now.checked_add(Room::MORE_IN) {
+            self.look_at(at);
+        }
     }
 }
 
@@ -121,6 +134,8 @@ pub(crate) struct View<'a> {
     /// For [`Key::Collect`]: who names the object as owner.
     pub(crate) dependents: &'a [(StorageKey, String, String)],
     pub(crate) mint: Option<&'a MintToken>,
+    /// For new Pods.
+    pub(crate) room: Room,
 }
 
 fn plan(view: &View<'_>, key: &Key) -> Plan {
@@ -178,6 +193,7 @@ pub(crate) fn start(db: &Db, options: &Options) {
         due: BTreeSet::new(),
         later: BTreeMap::new(),
         failures: BTreeMap::new(),
+        pace: Pace::default(),
     };
     #[expect(
         clippy::disallowed_methods,
@@ -199,6 +215,7 @@ struct Controllers {
     later: BTreeMap<Key, Instant>,
     /// How often in a row something has failed.
     failures: BTreeMap<Key, u32>,
+    pace: Pace,
 }
 
 /// A key, and for [`Key::Collect`] who names the object as owner.
@@ -210,6 +227,19 @@ struct Batch {
     root_ca: Option<String>,
     mint: Option<MintToken>,
     recorder: Arc<Recorder>,
+    /// By namespace.
+    room: BTreeMap<String, usize>,
+}
+
+/// What came of a batch.
+#[derive(Default)]
+struct Done {
+    failed: Vec<(Key, StatusError)>,
+    /// When to look again, as the newest plans say.
+    again: Vec<(Key, Timestamp)>,
+    /// By namespace: Pods that were made.
+    made: BTreeMap<String, usize>,
+    took: Vec<(Key, Duration)>,
 }
 
 impl Controllers {
@@ -221,6 +251,7 @@ impl Controllers {
             while !self.due.is_empty() {
                 self.work().await;
                 self.index.follow(&self.db, &mut self.due);
+                self.note_due();
             }
             let next = self.later.values().min().copied();
             tokio::select! {
@@ -232,18 +263,15 @@ impl Controllers {
                 }
                 () = until(next) => {}
             }
-            let now = Instant::now();
-            let ready: Vec<Key> = self
-                .later
-                .iter()
-                .filter(|(_, at)| **at <= now)
-                .map(|(key, _)| key.clone())
-                .collect();
-            for key in ready {
-                self.later.remove(&key);
-                self.due.insert(key);
-            }
+            self.note_due();
         }
+    }
+
+    /// Notes the keys for which the time has come.
+    fn note_due(&mut self) {
+        let now = Instant::now();
+        let due = self.later.extract_if(.., |_, at| *at <= now);
+        self.due.extend(due.map(|(key, _)| key));
     }
 
     /// Plans keys that are due, and carries out those that want something.
@@ -255,6 +283,7 @@ impl Controllers {
             root_ca: self.root_ca.clone(),
             mint: self.mint.clone(),
             recorder: Arc::clone(&self.recorder),
+            room: BTreeMap::new(),
         };
         while batch.keys.len() < KEYS_PER_WRITE {
             let Some(key) = self.due.pop_first() else {
@@ -263,7 +292,13 @@ impl Controllers {
             if self.mode == db::Controllers::Off && !is_the_servers(&key) {
                 continue;
             }
+            let begun = Instant::now();
+            if let Some(until) = self.pace.rests(&key, begun) {
+                self.later.insert(key, until);
+                continue;
+            }
             let dependents = self.index.dependents_of(&published.snapshot, &key);
+            let left = self.pace.left(key.namespace(), begun);
             let view = View {
                 state: &published.snapshot,
                 registry: &published.registry,
@@ -271,12 +306,16 @@ impl Controllers {
                 root_ca: self.root_ca.as_deref(),
                 dependents: &dependents,
                 mint: self.mint.as_ref(),
+                room: Room::share(left),
             };
             let plan = plan(&view, &key);
+            self.pace.took(&key, begun.elapsed(), Instant::now());
             if let Some(again) = plan.again {
                 self.look_again(&key, now, again);
             }
             if !plan.actions.is_empty() {
+                let namespace = key.namespace().to_owned();
+                batch.room.insert(namespace, left);
                 batch.keys.push((key, dependents));
             } else {
                 self.failures.remove(&key);
@@ -291,17 +330,30 @@ impl Controllers {
             .write(move |store, moment| Ok(batch.carry_out(store, moment)))
             .await
         {
-            Ok(failed) => {
-                for (key, error) in failed {
-                    tracing::debug!(?key, %error, "a controller will try again");
-                    self.try_again(key);
-                }
-            }
+            Ok(done) => self.learn(done, now),
             Err(error) => {
                 tracing::warn!(%error, "the controllers cannot write");
                 let at = Instant::now() + RETRY_WRITE;
                 self.later.extend(keys.into_iter().map(|key| (key, at)));
             }
+        }
+    }
+
+    /// Notes what came of a batch that was planned then.
+    fn learn(&mut self, done: Done, now: Timestamp) {
+        let at = Instant::now();
+        for (namespace, made) in done.made {
+            self.pace.take(&namespace, made, at);
+        }
+        for (key, time) in done.took {
+            self.pace.took(&key, time, at);
+        }
+        for (key, again) in done.again {
+            self.look_again(&key, now, again);
+        }
+        for (key, error) in done.failed {
+            tracing::debug!(?key, %error, "a controller will try again");
+            self.try_again(key);
         }
     }
 
@@ -325,10 +377,12 @@ impl Controllers {
 
 impl Batch {
     /// Plans every key on the newest state, and does at once what the plan says.
-    fn carry_out(self, store: &mut Store, moment: &mut Moment<'_>) -> Vec<(Key, StatusError)> {
-        let mut failed = Vec::new();
-        for (key, dependents) in self.keys {
+    fn carry_out(mut self, store: &mut Store, moment: &mut Moment<'_>) -> Done {
+        let mut done = Done::default();
+        for (key, dependents) in std::mem::take(&mut self.keys) {
             let registry = Arc::clone(store.registry());
+            let begun = Instant::now();
+            let mut left = self.room.get(key.namespace()).copied().unwrap_or(0);
             let view = View {
                 state: store.head(),
                 registry: &registry,
@@ -336,10 +390,11 @@ impl Batch {
                 root_ca: self.root_ca.as_deref(),
                 dependents: &dependents,
                 mint: self.mint.as_ref(),
+                room: Room::share(left),
             };
             let plan = plan(&view, &key);
-            if plan.is_empty() {
-                continue;
+            if let Some(again) = plan.again {
+                done.again.push((key.clone(), again));
             }
             let mut hands = Hands {
                 store: &mut *store,
@@ -347,15 +402,22 @@ impl Batch {
                 registry: &registry,
                 recorder: &self.recorder,
             };
-            let outcome = plan
-                .actions
-                .into_iter()
-                .try_for_each(|action| hands.carry_out(action));
+            let before = left;
+            let outcome = plan.actions.into_iter().try_for_each(|action| {
+                left -= usize::from(action.makes_pod()).min(left);
+                hands.carry_out(action)
+            });
+            if left < before {
+                let namespace = key.namespace();
+                *done.made.entry(namespace.to_owned()).or_default() += before - left;
+                self.room.insert(namespace.to_owned(), left);
+            }
+            done.took.push((key.clone(), begun.elapsed()));
             if let Err(error) = outcome {
-                failed.push((key, error));
+                done.failed.push((key, error));
             }
         }
-        failed
+        done
     }
 }
 

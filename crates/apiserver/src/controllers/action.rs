@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::conditions;
 use super::events::{Mood, Note, Recorder};
+use super::pods::pods;
 use crate::error::StatusError;
 use crate::object::Object;
 use crate::registry::{Registry, StorageKey};
@@ -75,6 +76,15 @@ impl Action {
             name: text(object, "name"),
             uid: text(object, "uid"),
             how,
+        }
+    }
+
+    /// Whether it makes a Pod.
+    pub(super) fn makes_pod(&self) -> bool {
+        match self {
+            Self::Create(collection, _) => *collection == pods(),
+            Self::Behalf(behalf) => behalf.action.makes_pod(),
+            _ => false,
         }
     }
 }

@@ -80,11 +80,24 @@ pub(super) fn plan(view: &View<'_>, namespace: &str, name: &str) -> Plan {
         let ended = found.iter().filter(|pod| is_finished(pod) && fits);
         writes.extend(ended.map(|pod| delete(&daemon, pod)));
     }
+    keep_pace(view, &mut writes, &mut plan);
     writes.extend(replaced(view, &daemon, &counts, &old));
     status(&mut daemon, &counts, &mut plan);
     history::truncate(view, &daemon, &[&revision.name], &mut plan);
     plan.actions.extend(writes);
     plan
+}
+
+/// Makes no more Pods than there is room for.
+fn keep_pace(view: &View<'_>, writes: &mut Vec<Action>, plan: &mut Plan) {
+    let mut made = 0;
+    writes.retain(|write| {
+        made += usize::from(write.makes_pod());
+        !write.makes_pod() || made <= view.room.pods
+    });
+    if made > view.room.pods {
+        plan.wait_for_room(view);
+    }
 }
 
 fn pods_by_node(view: &View<'_>, daemon: &Value, plan: &mut Plan) -> BTreeMap<String, Vec<Value>> {

@@ -24,7 +24,7 @@ use index::Indexes;
 
 const COMPONENT: &str = "job-controller";
 const FINALIZER: &str = "batch.kubernetes.io/job-tracking";
-/// Pods made or deleted in one step.
+/// Pods deleted in one step.
 const BURST: i64 = 500;
 /// The collection of Jobs.
 pub(super) fn jobs() -> StorageKey {
@@ -366,11 +366,15 @@ impl Sync<'_> {
         } else {
             0
         };
-        let missing = (wanted - ending - self.active).min(BURST);
+        let missing = wanted - ending - self.active;
         if missing <= 0 || self.backs_off() {
             return;
         }
-        self.make(missing);
+        let room = i64::try_from(self.view.room.pods).unwrap_or(i64::MAX);
+        if missing > room {
+            self.plan.wait_for_room(self.view);
+        }
+        self.make(missing.min(room));
     }
 
     fn make(&mut self, missing: i64) {

@@ -20,7 +20,7 @@ use crate::selector::LabelSelector;
 use crate::store::json::{fields, list, set, text};
 use crate::store::request::{Propagation, Subresource};
 
-/// Pods created or deleted in one step.
+/// Pods deleted in one step.
 const BURST: usize = 500;
 
 /// The collection of ReplicaSets.
@@ -96,7 +96,8 @@ pub(super) fn plan(view: &View<'_>, kind: Kind, (namespace, name): (&str, &str))
     }
     // What may fail comes last: the status is right either way.
     let writes = plan.actions.split_off(before);
-    status(view, kind, (set, &members, writes.is_empty()), &mut plan);
+    let is_well = writes.is_empty() && plan.again.is_none();
+    status(view, kind, (set, &members, is_well), &mut plan);
     plan.actions.extend(writes);
     plan
 }
@@ -117,7 +118,11 @@ fn manage(view: &View<'_>, kind: Kind, (set, active): (&Value, &[Value]), plan: 
             condition: Some(condition),
         }))
     };
-    for _ in active.len()..wanted.min(active.len() + BURST) {
+    let missing = wanted.saturating_sub(active.len());
+    if missing > view.room.pods {
+        plan.wait_for_room(view);
+    }
+    for _ in 0..missing.min(view.room.pods) {
         let owner = controlled_by(kind.api_version, kind.name, set);
         let pod = pod_of(set, &set["spec"]["template"], owner);
         plan.actions.push(behalf(

@@ -15,8 +15,6 @@ use crate::store::json::{child, fields, list, set, text};
 use crate::store::request::{Propagation, Subresource};
 
 const COMPONENT: &str = "statefulset-controller";
-/// Pods made or deleted in one step.
-const BURST: i64 = 500;
 
 fn stateful_sets() -> StorageKey {
     StorageKey::new("apps", "statefulsets")
@@ -120,7 +118,15 @@ impl Sync<'_> {
 
     fn step(&mut self) {
         let (first, end) = (self.first(), self.first() + self.wanted());
-        for number in first..end.min(first + BURST) {
+        let mut room = self.view.room.pods;
+        for number in first..end {
+            if !self.pods.contains_key(&number) {
+                if room == 0 {
+                    self.plan.wait_for_room(self.view);
+                    break;
+                }
+                room -= 1;
+            }
             if self.tend(number) && self.in_order() {
                 return;
             }
@@ -196,15 +202,18 @@ impl Sync<'_> {
             }
             _ => 1,
         };
-        let is_missing = |number: &i64| {
-            let pod = self.pods.get(number);
-            pod.is_none_or(|pod| !self.serves(pod) || is_terminating(pod))
-        };
-        let missing = (first..end).filter(is_missing).count();
-        let mut spare = limit.max(1) - i64::try_from(missing).unwrap_or(i64::MAX);
-        let old: Vec<Value> = (least..end)
+        // Only the Pods that there are: of those that are wanted there may be billions.
+        let serving = self.pods.range(first..end);
+        let serving = serving
+            .filter(|(_, pod)| self.serves(pod) && !is_terminating(pod))
+            .count();
+        let missing = (end - first).max(0) - i64::try_from(serving).unwrap_or(i64::MAX);
+        let mut spare = limit.max(1) - missing;
+        let old: Vec<Value> = self
+            .pods
+            .range(least.min(end)..end)
             .rev()
-            .filter_map(|number| self.pods.get(&number).cloned())
+            .map(|(_, pod)| pod.clone())
             .filter(|pod| hash(pod) != self.update.name && !is_terminating(pod))
             .collect();
         // Those that do not serve are missed by nobody, where the order is all the same.

@@ -1,4 +1,5 @@
 mod cron;
+mod pace;
 
 use std::time::Duration;
 

@@ -68,10 +68,13 @@ impl Indexes {
 
 fn parse(text: &str, total: i64) -> BTreeSet<i64> {
     let mut done = BTreeSet::new();
+    // The ranges are in order: none is walked twice.
+    let mut next = 0;
     for part in text.split(',').filter(|part| !part.is_empty()) {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         if let (Ok(first), Ok(last)) = (first.parse::<i64>(), last.parse::<i64>()) {
-            done.extend(first.max(0)..=last.min(total - 1));
+            done.extend(first.max(next)..=last.min(total - 1));
+            next = next.max(last.saturating_add(1));
         }
     }
     done
