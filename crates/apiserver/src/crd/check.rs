@@ -8,6 +8,7 @@ mod defaults;
 pub(crate) mod field_path;
 mod internal;
 mod names;
+mod patterns;
 mod schema;
 mod structural;
 mod version;
@@ -135,6 +136,11 @@ fn spec(before: Option<&Value>, crd: &Value, causes: &mut Vec<Cause>) {
     let alike = Alike::new(versions);
     group_and_scope(spec, causes);
     schemas_are_there(spec, causes);
+    if let Some(cause) = patterns::too_many(before, versions, &alike) {
+        // Nothing more is done with them.
+        causes.push(cause);
+        return;
+    }
     for (at, version) in versions.iter().enumerate() {
         let path = Path::new("spec.versions").key(at);
         let name = text(version, "name");

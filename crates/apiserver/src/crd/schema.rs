@@ -1,11 +1,11 @@
 //! A structural schema, ready for use: made from a CRD's JSON once, shared by every request.
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use regex::Regex;
 use serde_json::Value;
 
 use super::cel::rule::{self, Rule};
-use super::pattern;
+use super::pattern::Pattern;
 
 /// The types that a value can be of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,7 +101,7 @@ pub(crate) struct Checks {
     pub(crate) multiple_of: Option<f64>,
     pub(crate) max_length: Option<i64>,
     pub(crate) min_length: Option<i64>,
-    pub(crate) pattern: Option<Pattern>,
+    pub(crate) pattern: Option<Arc<Pattern>>,
     pub(crate) max_items: Option<i64>,
     pub(crate) min_items: Option<i64>,
     pub(crate) max_properties: Option<i64>,
@@ -112,13 +112,6 @@ pub(crate) struct Checks {
     pub(crate) any_of: Vec<Schema>,
     pub(crate) one_of: Vec<Schema>,
     pub(crate) not: Option<Box<Schema>>,
-}
-
-/// A pattern and its compiled form; none if it does not compile.
-#[derive(Debug, Clone)]
-pub(crate) struct Pattern {
-    pub(crate) text: String,
-    pub(crate) compiled: Option<Regex>,
 }
 
 impl Schema {
@@ -203,10 +196,7 @@ impl Checks {
             pattern: value["pattern"]
                 .as_str()
                 .filter(|text| !text.is_empty())
-                .map(|text| Pattern {
-                    text: text.to_owned(),
-                    compiled: pattern::compile(text).ok(),
-                }),
+                .map(Pattern::of),
             max_items: count("maxItems"),
             min_items: count("minItems"),
             max_properties: count("maxProperties"),

@@ -166,3 +166,27 @@ fn what_is_served_keeps_its_names_and_its_stored_versions() {
         "status.storedVersions[0]: Invalid value: \"v1\": missing from spec.versions"
     ));
 }
+
+#[test]
+fn patterns_may_not_be_too_large_together() {
+    let with = |pattern: &dyn Fn(usize) -> String| {
+        let fields = (1000..3000).map(|at| {
+            let field = json!({"type": "string", "pattern": pattern(at)});
+            (format!("f{at}"), field)
+        });
+        let fields: serde_json::Map<String, Value> = fields.collect();
+        with_field(json!({"type": "object", "properties": fields}))
+    };
+    check(&with(&|_| r"\w{20}".to_owned()), &[]);
+    check(&with(&|_| r"\pL{15}".to_owned()), &[]);
+    check(&with(&|at| format!("^[a-z]{{1,20}}-{at}$")), &[]);
+    let large = with(&|at| format!(r"\pL{{10}}{at}"));
+    let found = problems(None, &large);
+    assert_eq!(found.len(), 1);
+    let field = &found[0].field;
+    assert!(field.starts_with(&format!("{A}.properties[f10")), "{field}");
+    assert!(field.ends_with(".pattern"), "{field}");
+    let why = "must not be so large together";
+    assert!(found[0].message.ends_with(why), "{}", found[0].message);
+    assert_eq!(problems(Some(&large), &large), [], "what is there stays");
+}

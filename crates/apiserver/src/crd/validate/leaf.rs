@@ -98,10 +98,7 @@ pub(super) fn check_text(checks: &Checks, text: &str, at: &str) -> Option<Proble
         ));
     }
     let pattern = checks.pattern.as_ref()?;
-    let matches = pattern
-        .compiled
-        .as_ref()
-        .is_some_and(|compiled| compiled.is_match(text));
+    let matches = pattern.matches(text);
     (!matches).then(|| invalid(at, &value, format!("should match '{}'", pattern.text)))
 }
 
