@@ -2,10 +2,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use regex::Regex;
+
 use super::check::{NAMESPACES, TYPE_NAMES};
 use super::library;
 use super::parse::{Bind, BindKind, Constant, Expr, Fold, FoldKind, Node, Optional};
 use super::value::{Key, Val};
+use crate::crd::pattern;
+
+/// Steps for each transition of a regular expression that is compiled.
+const STEPS_TO_COMPILE: u64 = 10;
+/// Regular expressions that are kept during a run.
+const EXPRESSIONS_MAX: usize = 16;
 
 /// Why an expression has no value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +42,8 @@ pub(super) struct Run {
     scope: Vec<(String, Val)>,
     /// Steps that are left.
     left: u64,
+    /// Regular expressions that are compiled already.
+    expressions: BTreeMap<String, Regex>,
 }
 
 impl Run {
@@ -42,6 +52,7 @@ impl Run {
         Self {
             scope: variables,
             left: steps,
+            expressions: BTreeMap::new(),
         }
     }
 
@@ -54,6 +65,47 @@ impl Run {
     pub(super) fn spend(&mut self, steps: u64) -> Result<(), Failure> {
         self.left = self.left.checked_sub(steps).ok_or(Failure::Cost)?;
         Ok(())
+    }
+
+    /// Counts a walk through all of these values, but not through what is in them.
+    pub(super) fn spend_on(&mut self, values: &[Val]) -> Result<(), Failure> {
+        let weight = values.iter().map(Val::weight).fold(0, u64::saturating_add);
+        self.spend(weight)
+    }
+
+    /// Whether two values are equal.
+    pub(super) fn equal(&mut self, one: &Val, other: &Val) -> Result<bool, Failure> {
+        one.equals(other, &mut self.left).ok_or(Failure::Cost)
+    }
+
+    /// Where the first of these values is that equals the other.
+    pub(super) fn position<'a>(
+        &mut self,
+        values: impl IntoIterator<Item = &'a Val>,
+        other: &Val,
+    ) -> Result<Option<usize>, Failure> {
+        for (at, one) in values.into_iter().enumerate() {
+            if self.equal(one, other)? {
+                return Ok(Some(at));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A regular expression; compiling it is dear.
+    pub(super) fn expression(&mut self, pattern: &str) -> Result<Regex, Failure> {
+        if let Some(known) = self.expressions.get(pattern) {
+            return Ok(known.clone());
+        }
+        let size = pattern::size(pattern).map_err(Failure::new)?;
+        self.spend(size.saturating_mul(STEPS_TO_COMPILE))?;
+        let compiled = pattern::compile(pattern).map_err(Failure::new)?;
+        if self.expressions.len() >= EXPRESSIONS_MAX {
+            self.expressions.clear();
+        }
+        let text = pattern.to_owned();
+        self.expressions.insert(text, compiled.clone());
+        Ok(compiled)
     }
 
     /// The value of an expression.
@@ -166,7 +218,8 @@ impl Run {
     /// `&&` and `||`: an error on one side does not matter if the other decides.
     fn both(&mut self, (left, right): (&Node, &Node), decides: bool) -> Evaluated {
         let first = self.node(left);
-        if matches!(first, Ok(Val::Bool(value)) if value == decides) || first == Err(Failure::Cost)
+        if matches!(first, Ok(Val::Bool(value)) if value == decides)
+            || matches!(first, Err(Failure::Cost))
         {
             return first;
         }
@@ -295,12 +348,6 @@ impl Run {
             BindKind::OptMap => body.map(|body| Val::Optional(Some(Arc::new(body)))),
             BindKind::Plain | BindKind::OptFlatMap => body,
         }
-    }
-}
-
-impl PartialEq for Val {
-    fn eq(&self, other: &Self) -> bool {
-        self.equals(other)
     }
 }
 

@@ -14,9 +14,12 @@ pub(super) const SIGNATURES: &str = include_str!("library/signatures.txt");
 
 /// Calls a function.
 pub(super) fn call(run: &mut Run, name: &str, args: &[Val]) -> Evaluated {
-    let weight = args.iter().map(Val::weight).fold(0, u64::saturating_add);
-    run.spend(if is_cheap(name) { 1 } else { weight })?;
-    let found = core::call(name, args)
+    if is_cheap(name) {
+        run.spend(1)?;
+    } else {
+        run.spend_on(args)?;
+    }
+    let found = core::call(run, name, args)
         .or_else(|| text::call(run, name, args))
         .or_else(|| list::call(run, name, args))
         .or_else(|| time::call(name, args))

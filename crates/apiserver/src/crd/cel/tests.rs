@@ -139,6 +139,37 @@ fn what_goes_wrong_while_it_runs_is_an_error() {
 }
 
 #[test]
+fn what_is_in_a_value_many_times_counts_as_often() {
+    let many = "[[1]]".to_owned() + &".map(x, [x, x])".repeat(40);
+    let text = "'0123456789'".to_owned()
+        + &".replace('0123456789', '0123456789abcdef0123456789')".repeat(12);
+    for end in [
+        ".all(x, x == x)",
+        ".all(x, x in [x])",
+        ".all(x, [x].indexOf(x) == 0)",
+        ".all(x, [x].lastIndexOf(x) == 0)",
+        ".all(x, sets.contains([x], [x]))",
+        ".all(x, sets.intersects([x], [x]))",
+        ".all(x, [x, x].distinct().size() == 1)",
+        ".all(x, {'a': x} == {'a': x})",
+        ".all(x, '%s'.format([x]) == '')",
+        ".all(x, '%s'.format([{'a': x}]) == '')",
+        ".flatten(32).size() == 1",
+    ] {
+        fails(&format!("{many}{end}"), "cost");
+    }
+    for end in [
+        "[s, s, s, s].sort().size() == 4 && [s, s, s, s].sort().size() == 4",
+        "lists.range(20).map(x, s).min() == s",
+        "lists.range(20).map(x, s).isSorted()",
+        "s.split('').size() == 1",
+    ] {
+        fails(&format!("cel.bind(s, {text}, {end})"), "cost");
+    }
+    fails(r"self.xs.all(x, x.matches('\\pL{16}'))", "cost");
+}
+
+#[test]
 fn no_expression_runs_or_nests_for_long() {
     let nested = "[1,2,3,4,5,6,7,8,9,10].all(a, ".repeat(8) + "true" + &")".repeat(8);
     fails(&nested, "cost");

@@ -58,6 +58,13 @@ impl Key {
             Self::Text(text) => Val::Text(Arc::clone(text)),
         }
     }
+
+    fn weight(&self) -> u64 {
+        match self {
+            Self::Text(text) => text.len() as u64 / 10 + 1,
+            Self::Bool(_) | Self::Number(_) => 1,
+        }
+    }
 }
 
 impl Val {
@@ -158,9 +165,15 @@ impl Val {
         }
     }
 
-    /// Whether two values are equal: numbers by value, whatever their types.
-    pub(super) fn equals(&self, other: &Self) -> bool {
-        match (self, other) {
+    /// Whether two values are equal: numbers by value, whatever their types. Every value in them that is looked at
+    /// is a step, for what is there once may be in there very often; nothing when no steps are left.
+    pub(super) fn equals(&self, other: &Self, left: &mut u64) -> Option<bool> {
+        let steps = match self {
+            Self::Text(_) | Self::Bytes(_) => self.weight(),
+            _ => 1,
+        };
+        *left = left.checked_sub(steps)?;
+        Some(match (self, other) {
             (Self::Null, Self::Null) => true,
             (Self::Bool(a), Self::Bool(b)) => a == b,
             (Self::Text(a), Self::Text(b)) => a == b,
@@ -175,19 +188,31 @@ impl Val {
             (Self::Semver(a), Self::Semver(b)) => a == b,
             (Self::Optional(a), Self::Optional(b)) => match (a, b) {
                 (None, None) => true,
-                (Some(a), Some(b)) => a.equals(b),
+                (Some(a), Some(b)) => a.equals(b, left)?,
                 _ => false,
             },
-            (Self::List(a), Self::List(b)) => {
-                a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| a.equals(b))
+            (Self::List(a), Self::List(b)) if a.len() == b.len() => {
+                for (a, b) in a.iter().zip(b.iter()) {
+                    if !a.equals(b, left)? {
+                        return Some(false);
+                    }
+                }
+                true
             }
-            (Self::Map(a), Self::Map(b)) => {
-                a.len() == b.len()
-                    && a.iter()
-                        .all(|(key, a)| b.get(key).is_some_and(|b| a.equals(b)))
+            (Self::Map(a), Self::Map(b)) if a.len() == b.len() => {
+                for (key, a) in a.iter() {
+                    *left = left.checked_sub(key.weight())?;
+                    let Some(b) = b.get(key) else {
+                        return Some(false);
+                    };
+                    if !a.equals(b, left)? {
+                        return Some(false);
+                    }
+                }
+                true
             }
             _ => self.numbers(other) == Some(Ordering::Equal),
-        }
+        })
     }
 
     #[expect(

@@ -4,22 +4,23 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::super::eval::{Evaluated, Failure};
+use super::super::eval::{Evaluated, Failure, Run};
 use super::super::value::Val;
 use super::time;
 use crate::crd::number::float_text;
 
 /// Calls a function of this module; nothing if it is another's.
-pub(super) fn call(name: &str, args: &[Val]) -> Option<Evaluated> {
+pub(super) fn call(run: &mut Run, name: &str, args: &[Val]) -> Option<Evaluated> {
     match (name, args) {
         ("!_", [Val::Bool(value)]) => Some(Ok(Val::Bool(!value))),
         ("-_", [value]) => Some(negate(value)),
-        ("_==_", [a, b]) => Some(Ok(Val::Bool(a.equals(b)))),
-        ("_!=_", [a, b]) => Some(Ok(Val::Bool(!a.equals(b)))),
+        ("_==_", [a, b]) => Some(run.equal(a, b).map(Val::Bool)),
+        ("_!=_", [a, b]) => Some(run.equal(a, b).map(|equal| Val::Bool(!equal))),
         ("_<_" | "_<=_" | "_>_" | "_>=_", [a, b]) => Some(compare(name, a, b)),
         ("_+_" | "_-_" | "_*_" | "_/_" | "_%_", [a, b]) => Some(arithmetic(name, a, b)),
         ("@in", [one, Val::List(list)]) => {
-            Some(Ok(Val::Bool(list.iter().any(|other| other.equals(one)))))
+            let found = run.position(list.iter(), one);
+            Some(found.map(|at| Val::Bool(at.is_some())))
         }
         ("@in", [one, Val::Map(map)]) => Some(Ok(Val::Bool(
             one.key().is_some_and(|key| map.contains_key(&key)),
@@ -102,7 +103,7 @@ fn compare(name: &str, a: &Val, b: &Val) -> Evaluated {
     }))
 }
 
-fn arithmetic(name: &str, a: &Val, b: &Val) -> Evaluated {
+pub(super) fn arithmetic(name: &str, a: &Val, b: &Val) -> Evaluated {
     let whole = |found: Option<i64>| found.map(Val::Int).ok_or_else(overflow);
     match (name, a, b) {
         ("_/_", Val::Int(_), Val::Int(0)) | ("_/_", Val::Uint(_), Val::Uint(0)) => {

@@ -8,10 +8,10 @@ use super::super::value::Val;
 /// Calls a function of this module; nothing if it is another's.
 pub(super) fn call(run: &mut Run, name: &str, args: &[Val]) -> Option<Evaluated> {
     match args {
-        [Val::List(list)] => one(name, list),
+        [Val::List(list)] => one(run, name, list),
         [Val::List(list), Val::List(other)] => sets(run, name, list, other),
         [Val::List(list), Val::Text(by)] if name == "join" => Some(join(list, by)),
-        [Val::List(list), other] => with(name, list, other),
+        [Val::List(list), other] => with(run, name, list, other),
         [Val::List(list), Val::Int(from), Val::Int(to)] if name == "slice" => {
             Some(slice(list, *from, *to))
         }
@@ -23,7 +23,11 @@ pub(super) fn call(run: &mut Run, name: &str, args: &[Val]) -> Option<Evaluated>
     }
 }
 
-fn one(name: &str, list: &[Val]) -> Option<Evaluated> {
+fn one(run: &mut Run, name: &str, list: &[Val]) -> Option<Evaluated> {
+    let goes_through = matches!(name, "isSorted" | "sum" | "min" | "max" | "join" | "sort");
+    if goes_through && let Err(error) = run.spend_on(list) {
+        return Some(Err(error));
+    }
     Some(match name {
         "isSorted" => {
             let sorted = list
@@ -39,23 +43,10 @@ fn one(name: &str, list: &[Val]) -> Option<Evaluated> {
             if !is_ordered(list) {
                 return Some(Err(Failure::new("no such overload")));
             }
-            let mut sorted = list.to_vec();
-            sorted.sort_by(|a, b| a.order(b).unwrap_or(Ordering::Equal));
-            Ok(Val::list(sorted))
+            sort(run, list)
         }
-        "distinct" => {
-            let mut seen: Vec<Val> = Vec::new();
-            for value in list {
-                if !seen.iter().any(|other| other.equals(value)) {
-                    seen.push(value.clone());
-                }
-                if seen.len() > 1000 {
-                    return Some(Err(Failure::Cost));
-                }
-            }
-            Ok(Val::list(seen))
-        }
-        "flatten" => Ok(flatten(list, 1)),
+        "distinct" => distinct(run, list),
+        "flatten" => flatten(run, list, 1).map(Val::list),
         "first" => Ok(Val::Optional(list.first().cloned().map(Arc::new))),
         "last" => Ok(Val::Optional(list.last().cloned().map(Arc::new))),
         _ => return None,
@@ -71,31 +62,58 @@ fn is_ordered(list: &[Val]) -> bool {
     })
 }
 
-fn with(name: &str, list: &[Val], other: &Val) -> Option<Evaluated> {
-    let index = |found: Option<usize>| found.and_then(|at| i64::try_from(at).ok()).unwrap_or(-1);
-    Some(Ok(match (name, other) {
-        ("indexOf", other) => Val::Int(index(list.iter().position(|one| one.equals(other)))),
-        ("lastIndexOf", other) => Val::Int(index(list.iter().rposition(|one| one.equals(other)))),
-        ("includes", other) => Val::Bool(list.iter().any(|one| one.equals(other))),
-        ("flatten", Val::Int(depth)) => flatten(list, *depth),
-        _ => return None,
-    }))
+fn sort(run: &mut Run, list: &[Val]) -> Evaluated {
+    // Every value is compared about as often as the length has bits.
+    for _ in 0..list.len().checked_ilog2().unwrap_or(0) {
+        run.spend_on(list)?;
+    }
+    let mut sorted = list.to_vec();
+    sorted.sort_by(|a, b| a.order(b).unwrap_or(Ordering::Equal));
+    Ok(Val::list(sorted))
 }
 
-fn flatten(list: &[Val], depth: i64) -> Val {
+fn distinct(run: &mut Run, list: &[Val]) -> Evaluated {
+    let mut seen: Vec<Val> = Vec::new();
+    for value in list {
+        if run.position(&seen, value)?.is_none() {
+            seen.push(value.clone());
+        }
+        if seen.len() > 1000 {
+            return Err(Failure::Cost);
+        }
+    }
+    Ok(Val::list(seen))
+}
+
+fn with(run: &mut Run, name: &str, list: &[Val], other: &Val) -> Option<Evaluated> {
+    let index = |found: Option<usize>| {
+        let at = found.and_then(|at| i64::try_from(at).ok());
+        Val::Int(at.unwrap_or(-1))
+    };
+    Some(match (name, other) {
+        ("indexOf", other) => run.position(list, other).map(index),
+        ("lastIndexOf", other) => run
+            .position(list.iter().rev(), other)
+            .map(|found| index(found.map(|at| list.len() - 1 - at))),
+        ("includes", other) => run
+            .position(list, other)
+            .map(|found| Val::Bool(found.is_some())),
+        ("flatten", Val::Int(depth)) => flatten(run, list, *depth).map(Val::list),
+        _ => return None,
+    })
+}
+
+fn flatten(run: &mut Run, list: &[Val], depth: i64) -> Result<Vec<Val>, Failure> {
+    run.spend(list.len() as u64)?;
     let depth = depth.min(32);
     let mut out = Vec::new();
     for value in list {
         match value {
-            Val::List(inner) if depth > 1 => match flatten(inner, depth - 1) {
-                Val::List(flat) => out.extend(flat.iter().cloned()),
-                other => out.push(other),
-            },
-            Val::List(inner) if depth == 1 => out.extend(inner.iter().cloned()),
+            Val::List(inner) if depth > 0 => out.extend(flatten(run, inner, depth - 1)?),
             other => out.push(other.clone()),
         }
     }
-    Val::list(out)
+    Ok(out)
 }
 
 fn join(list: &[Val], by: &str) -> Evaluated {
@@ -140,8 +158,7 @@ fn sum(list: &[Val]) -> Evaluated {
         Some(_) => return Err(Failure::overload()),
     };
     for value in list {
-        total = super::core::call("_+_", &[total, value.clone()])
-            .unwrap_or_else(|| Err(Failure::overload()))?;
+        total = super::core::arithmetic("_+_", &total, value)?;
     }
     Ok(total)
 }
@@ -167,17 +184,31 @@ fn extreme(name: &str, list: &[Val]) -> Evaluated {
 
 fn sets(run: &mut Run, name: &str, a: &[Val], b: &[Val]) -> Option<Evaluated> {
     if !name.starts_with("sets.") {
-        return with(name, a, &Val::list(b.to_vec()));
+        return with(run, name, a, &Val::list(b.to_vec()));
     }
-    if let Err(error) = run.spend((a.len() as u64).saturating_mul(b.len() as u64)) {
-        return Some(Err(error));
-    }
-    let contains =
-        |a: &[Val], b: &[Val]| b.iter().all(|one| a.iter().any(|other| other.equals(one)));
-    Some(Ok(Val::Bool(match name {
-        "sets.contains" => contains(a, b),
-        "sets.equivalent" => contains(a, b) && contains(b, a),
-        "sets.intersects" => a.iter().any(|one| b.iter().any(|other| other.equals(one))),
+    let found = match name {
+        "sets.contains" => contains(run, a, b),
+        "sets.equivalent" => contains(run, a, b).and_then(|all| Ok(all && contains(run, b, a)?)),
+        "sets.intersects" => intersects(run, a, b),
         _ => return None,
-    })))
+    };
+    Some(found.map(Val::Bool))
+}
+
+fn contains(run: &mut Run, a: &[Val], b: &[Val]) -> Result<bool, Failure> {
+    for one in b {
+        if run.position(a, one)?.is_none() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn intersects(run: &mut Run, a: &[Val], b: &[Val]) -> Result<bool, Failure> {
+    for one in a {
+        if run.position(b, one)?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use super::super::eval::{Evaluated, Failure, Run};
 use super::super::value::Val;
 use super::core::shown;
-use crate::crd::{formats, pattern};
+use crate::crd::formats;
 use crate::selector::{is_dns_label, is_dns_subdomain, is_label_key, is_label_value};
 
 /// The longest text that a function makes.
@@ -17,7 +17,9 @@ pub(super) fn call(run: &mut Run, name: &str, args: &[Val]) -> Option<Evaluated>
         [Val::Text(text), Val::Text(other)] => two(run, name, text, other),
         [Val::Text(text), Val::Int(number)] => Some(cut(name, text, *number, None)?),
         [Val::Text(text), Val::Int(from), Val::Int(to)] => Some(cut(name, text, *from, Some(*to))?),
-        [Val::Text(text), Val::Text(other), Val::Int(number)] => three(name, text, other, *number),
+        [Val::Text(text), Val::Text(other), Val::Int(number)] => {
+            three(run, name, (text, other), *number)
+        }
         [Val::Text(text), Val::Text(from), Val::Text(to)] if name == "replace" => {
             Some(replace(text, from, to, -1))
         }
@@ -98,15 +100,15 @@ fn two(run: &mut Run, name: &str, text: &str, other: &str) -> Option<Evaluated> 
         "contains" => Val::Bool(text.contains(other)),
         "indexOf" => index_of(text, other, 0),
         "lastIndexOf" => last_index_of(text, other, None),
-        "split" => split(text, other, -1),
+        "split" => return Some(split(run, text, other, -1)),
         "matches" | "find" | "findAll" => return Some(regex(run, name, (text, other), -1)),
         _ => return None,
     }))
 }
 
-fn three(name: &str, text: &str, other: &str, number: i64) -> Option<Evaluated> {
+fn three(run: &mut Run, name: &str, (text, other): (&str, &str), number: i64) -> Option<Evaluated> {
     Some(Ok(match name {
-        "split" => split(text, other, number),
+        "split" => return Some(split(run, text, other, number)),
         "indexOf" | "lastIndexOf" => {
             let length = length(text);
             if number < 0 || number > length {
@@ -118,21 +120,14 @@ fn three(name: &str, text: &str, other: &str, number: i64) -> Option<Evaluated> 
                 last_index_of(text, other, Some(number))
             }
         }
-        "findAll" => {
-            let compiled = match pattern::compile(other) {
-                Ok(compiled) => compiled,
-                Err(error) => return Some(Err(Failure::new(error))),
-            };
-            find_all(&compiled, text, number)
-        }
+        "findAll" => return Some(regex(run, name, (text, other), number)),
         _ => return None,
     }))
 }
 
 fn regex(run: &mut Run, name: &str, (text, pattern): (&str, &str), limit: i64) -> Evaluated {
-    // Compiling costs more than running.
     run.spend(100 + (pattern.len() as u64 / 4) * (1 + text.len() as u64 / 10))?;
-    let compiled = pattern::compile(pattern).map_err(Failure::new)?;
+    let compiled = run.expression(pattern)?;
     Ok(match name {
         "matches" => Val::Bool(compiled.is_match(text)),
         "find" => Val::text(compiled.find(text).map_or("", |found| found.as_str())),
@@ -174,14 +169,13 @@ fn index_of(text: &str, other: &str, from: i64) -> Val {
 }
 
 fn last_index_of(text: &str, other: &str, until: Option<i64>) -> Val {
-    let until = until.unwrap_or(i64::MAX);
-    let found = text
-        .char_indices()
-        .map(|(byte, _)| byte)
-        .chain([text.len()])
-        .zip(0..);
-    let starts = found.filter(|(byte, at)| *at <= until && text[*byte..].starts_with(other));
-    Val::Int(starts.last().map_or(-1, |(_, at)| at))
+    let start = until.map_or(text.len(), |until| byte_of(text, until));
+    let mut end = text.len().min(start.saturating_add(other.len()));
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let found = text[..end].rfind(other);
+    Val::Int(found.map_or(-1, |byte| in_chars(text, byte)))
 }
 
 fn cut(name: &str, text: &str, from: i64, to: Option<i64>) -> Option<Evaluated> {
@@ -217,7 +211,9 @@ fn cut(name: &str, text: &str, from: i64, to: Option<i64>) -> Option<Evaluated> 
     }
 }
 
-fn split(text: &str, by: &str, limit: i64) -> Val {
+fn split(run: &mut Run, text: &str, by: &str, limit: i64) -> Evaluated {
+    // There may be as many parts as bytes.
+    run.spend(text.len() as u64)?;
     let parts: Vec<String> = match (limit, by) {
         (0, _) => Vec::new(),
         (_, "") => text.chars().map(String::from).collect(),
@@ -227,7 +223,7 @@ fn split(text: &str, by: &str, limit: i64) -> Val {
             text.splitn(limit, by).map(str::to_owned).collect()
         }
     };
-    Val::list(parts.iter().map(Val::text).collect())
+    Ok(Val::list(parts.iter().map(Val::text).collect()))
 }
 
 fn replace(text: &str, from: &str, to: &str, count: i64) -> Evaluated {
@@ -273,9 +269,15 @@ fn format(run: &mut Run, text: &str, values: &[Val]) -> Evaluated {
             .get(next)
             .ok_or_else(|| Failure::new(format!("index {next} out of range")))?;
         next += 1;
-        let part = clause(verb, precision, value)?;
-        run.spend(part.len() as u64 / 10 + 1)?;
-        out.push_str(&part);
+        if verb == 's' {
+            plain(run, value, &mut out)?;
+        } else {
+            run.spend(value.weight())?;
+            out.push_str(&clause(verb, precision, value)?);
+        }
+        if out.len() > LENGTH_MAX {
+            return Err(Failure::Cost);
+        }
     }
     Ok(Val::text(out))
 }
@@ -299,7 +301,6 @@ fn clause(verb: char, precision: Option<usize>, value: &Val) -> Result<String, F
         _ => None,
     };
     Ok(match (verb, value) {
-        ('s', _) => plain(value),
         ('d', Val::Int(_) | Val::Uint(_)) => shown(value),
         ('f', _) => format!("{:.*}", precision.unwrap_or(6), float.ok_or_else(odd)?),
         ('e', _) => format!("{:.*e}", precision.unwrap_or(6), float.ok_or_else(odd)?),
@@ -313,20 +314,29 @@ fn clause(verb: char, precision: Option<usize>, value: &Val) -> Result<String, F
     })
 }
 
-/// A value as `%s` shows it.
-fn plain(value: &Val) -> String {
+/// Adds a value as `%s` shows it.
+fn plain(run: &mut Run, value: &Val, out: &mut String) -> Result<(), Failure> {
+    run.spend(value.weight())?;
     match value {
         Val::List(list) => {
-            let parts: Vec<String> = list.iter().map(plain).collect();
-            format!("[{}]", parts.join(", "))
+            out.push('[');
+            for (at, one) in list.iter().enumerate() {
+                out.push_str(if at > 0 { ", " } else { "" });
+                plain(run, one, out)?;
+            }
+            out.push(']');
         }
         Val::Map(map) => {
-            let parts: Vec<String> = map
-                .iter()
-                .map(|(key, value)| format!("{}: {}", plain(&key.value()), plain(value)))
-                .collect();
-            format!("{{{}}}", parts.join(", "))
+            out.push('{');
+            for (at, (key, one)) in map.iter().enumerate() {
+                out.push_str(if at > 0 { ", " } else { "" });
+                plain(run, &key.value(), out)?;
+                out.push_str(": ");
+                plain(run, one, out)?;
+            }
+            out.push('}');
         }
-        other => shown(other),
+        other => out.push_str(&shown(other)),
     }
+    Ok(())
 }
