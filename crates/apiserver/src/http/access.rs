@@ -57,6 +57,7 @@ pub(super) fn admit(
         accept,
         parts,
         warnings: Default::default(),
+        ahead: None,
     })
 }
 

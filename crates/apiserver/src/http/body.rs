@@ -10,6 +10,7 @@ use futures_util::Stream;
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 use super::protobuf;
 use super::room::{Room, Share};
@@ -19,6 +20,11 @@ use crate::error::StatusError;
 const REQUEST_MAX: usize = 3 * 1024 * 1024;
 /// A body that takes longer to arrive is given up.
 const READ_DEADLINE: Duration = Duration::from_secs(30);
+/// Values in a body in YAML: what an object of the largest size that is stored may have, ten bytes each.
+const YAML_NODES_MAX: usize = 150_000;
+/// Larger bodies in YAML are parsed apart from other requests, and so many at a time.
+const YAML_AT_ONCE_MAX: usize = 64 * 1024;
+static YAML_ROOM: Semaphore = Semaphore::const_new(2);
 
 pub(super) mod go;
 
@@ -230,11 +236,33 @@ pub(super) fn parse(bytes: &[u8], syntax: Syntax) -> Result<Value, String> {
     }
 }
 
+/// What a large body in YAML is, parsed where that holds up no other request; nothing of what is parsed soon enough.
+pub(super) async fn ahead(bytes: &Bytes, content_type: &str) -> Option<Result<Value, String>> {
+    let is_yaml = matches!(
+        essence(content_type),
+        "application/yaml" | "application/apply-patch+yaml"
+    );
+    if !is_yaml || bytes.len() <= YAML_AT_ONCE_MAX {
+        return None;
+    }
+    let bytes = bytes.clone();
+    let permit = YAML_ROOM.acquire().await.ok()?;
+    let parsed = tokio::task::spawn_blocking(move || yaml_or_json(&bytes)).await;
+    drop(permit);
+    Some(parsed.unwrap_or_else(|error| Err(format!("yaml: {error}"))))
+}
+
+/// JSON is YAML, and most clients send it; its parser is much the quicker.
+pub(super) fn yaml_or_json(bytes: &[u8]) -> Result<Value, String> {
+    serde_json::from_slice(bytes).or_else(|_error| yaml(bytes))
+}
+
 /// YAML as Kubernetes reads it: of two equal keys the last one counts.
 fn yaml(bytes: &[u8]) -> Result<Value, String> {
     let text = std::str::from_utf8(bytes)
         .map_err(|_error| "yaml: control characters are not allowed".to_owned())?;
     let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! { max_nodes: YAML_NODES_MAX },
         duplicate_keys: serde_saphyr::DuplicateKeyPolicy::LastWins,
         with_snippet: false,
     };

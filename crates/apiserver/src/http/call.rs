@@ -34,6 +34,8 @@ pub(super) struct Call {
     pub(super) parts: Parts,
     /// What the client is warned of, whatever the answer.
     pub(super) warnings: Warnings,
+    /// The body's value, if it was parsed already.
+    pub(super) ahead: Option<Result<Value, String>>,
 }
 
 /// What a handler gives.
@@ -50,7 +52,10 @@ impl Call {
     /// Answers; a refusal is an answer.
     pub(super) async fn answer(mut self, bytes: Bytes) -> Response<Body> {
         let answer = match self.settle() {
-            Ok(()) => self.dispatch(bytes).await,
+            Ok(()) => {
+                self.ahead = body::ahead(&bytes, self.content_type()).await;
+                self.dispatch(bytes).await
+            }
             Err(error) => Err(error),
         };
         let mut response = match answer {
@@ -196,7 +201,15 @@ impl Call {
     /// The body's value, in the syntax that it claims; else what is wrong with it.
     pub(super) fn parsed(&self, bytes: &[u8]) -> Result<Value, String> {
         let syntax = body::syntax(self.content_type()).map_err(|error| error.message)?;
-        body::parse(bytes, syntax)
+        self.parsed_as(bytes, syntax)
+    }
+
+    /// The body's value.
+    pub(super) fn parsed_as(&self, bytes: &[u8], syntax: Syntax) -> Result<Value, String> {
+        match &self.ahead {
+            Some(parsed) => parsed.clone(),
+            None => body::parse(bytes, syntax),
+        }
     }
 
     /// Makes a body typed as its resource says.

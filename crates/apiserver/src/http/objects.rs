@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::body::{self, Syntax, essence};
+use super::body::{self, essence};
 use super::call::{Answer, Call};
 use super::negotiate::Form;
 use super::respond::ListHead;
@@ -192,7 +192,7 @@ pub(super) async fn patched(
         options::Applies::No
     };
     let options = options::patch(call, applies)?;
-    let patch = read_patch(kind, bytes)?;
+    let patch = read_patch(call, kind, bytes)?;
     let target = call.target(res).sub(sub);
     if let Patch::Apply(value) = &patch {
         check_applied(call, res, target, value)?;
@@ -227,22 +227,19 @@ fn patch_kind(call: &Call, res: &Resource) -> Result<PatchKind, StatusError> {
     }
 }
 
-fn read_patch(kind: PatchKind, bytes: &[u8]) -> Result<Patch, StatusError> {
+fn read_patch(call: &Call, kind: PatchKind, bytes: &[u8]) -> Result<Patch, StatusError> {
     if kind == PatchKind::Apply {
-        // JSON is YAML, and most clients send it; its parser is much the quicker.
-        let parsed = serde_json::from_slice(bytes).ok();
-        return Ok(Patch::Apply(match parsed {
-            Some(value) => value,
-            None => body::parse(bytes, Syntax::Yaml).map_err(|why| {
-                // What begins as JSON is read as that first.
-                let step = if bytes.trim_ascii_start().starts_with(b"{") {
-                    "error decoding patch: error converting YAML to JSON"
-                } else {
-                    "error encoding patch"
-                };
-                StatusError::bad_request(format!("{step}: {why}"))
-            })?,
-        }));
+        let parsed = call.ahead.clone();
+        let parsed = parsed.unwrap_or_else(|| body::yaml_or_json(bytes));
+        return parsed.map(Patch::Apply).map_err(|why| {
+            // What begins as JSON is read as that first.
+            let step = if bytes.trim_ascii_start().starts_with(b"{") {
+                "error decoding patch: error converting YAML to JSON"
+            } else {
+                "error encoding patch"
+            };
+            StatusError::bad_request(format!("{step}: {why}"))
+        });
     }
     let value = serde_json::from_slice(bytes)
         .map_err(|_error| StatusError::bad_request("invalid JSON patch"))?;

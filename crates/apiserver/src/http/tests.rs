@@ -1,6 +1,7 @@
 use bytes::Bytes;
 use http::Method;
 use http_body_util::Full;
+use serde_json::json;
 
 use super::body::{self, Wants};
 use super::negotiate::{Form, Place, accept};
@@ -171,4 +172,38 @@ async fn bodies_share_a_bounded_room_from_their_first_byte() {
     assert_eq!(refused.code, 429, "one that does not say how long it is");
     drop(held);
     assert!(body::read(body(4), Wants::Body, room).await.is_ok());
+}
+
+#[test]
+fn large_yaml_is_parsed_apart_from_other_requests() {
+    let large = |one: &str| Bytes::from(one.repeat(40_000));
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.max_blocking_threads(1).build().unwrap();
+    for (body, wanted) in [
+        (large("- a\n"), Ok(json!(vec!["a"; 40_000]))),
+        (large("[[[["), Err("yaml: ")),
+        (large("- []\n- []\n- []\n- []\n"), Err("yaml: ")),
+    ] {
+        let found = runtime.block_on(async {
+            let (go, wait) = std::sync::mpsc::channel::<()>();
+            let busy = tokio::task::spawn_blocking(move || wait.recv());
+            let mut ahead = std::pin::pin!(body::ahead(&body, "application/yaml"));
+            let at_once = futures_util::poll!(&mut ahead);
+            assert!(at_once.is_pending(), "this thread did not parse it");
+            go.send(()).unwrap();
+            busy.await.unwrap().unwrap();
+            ahead.await.unwrap()
+        });
+        match (found, wanted) {
+            (Ok(value), Ok(wanted)) => assert_eq!(value, wanted),
+            (Err(why), Err(wanted)) => assert!(why.starts_with(wanted), "{why}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    runtime.block_on(async {
+        let small = Bytes::from("- a\n");
+        assert_eq!(body::ahead(&small, "application/yaml").await, None);
+        let json = large("[]");
+        assert_eq!(body::ahead(&json, "application/json").await, None);
+    });
 }

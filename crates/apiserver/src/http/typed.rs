@@ -50,7 +50,7 @@ pub(super) fn of_type(
 /// Any object, with a head that can be read.
 fn read(call: &Call, kind: &str, bytes: &[u8]) -> Result<Value, StatusError> {
     let syntax = body::syntax(call.content_type())?;
-    let parsed = body::parse(bytes, syntax).and_then(|value| match value {
+    let parsed = call.parsed_as(bytes, syntax).and_then(|value| match value {
         // Nothing is an object without fields.
         Value::Null => Ok(json!({})),
         value => head(&value).map(|()| value),
