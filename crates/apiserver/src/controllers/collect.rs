@@ -1,5 +1,6 @@
 //! Garbage collection: objects whose owners are gone go too; owners that wait for their
 //! dependents, or shall leave them behind, get what they wait for.
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -11,6 +12,9 @@ use crate::registry::{Registry, StorageKey};
 use crate::store::delete::{FINALIZER_FOREGROUND, FINALIZER_ORPHAN};
 use crate::store::json::{child, list, text};
 use crate::store::request::{Propagation, Subresource};
+
+/// Owners, and their owners, among which a circle is looked for.
+const OWNERS_MAX: usize = 256;
 
 /// Where the owner that a reference names is, if its kind is served.
 pub(super) fn place_of(
@@ -111,21 +115,84 @@ fn foreground(
 ) {
     let mut blocked = false;
     for (place, dependent) in dependents(view, object.uid()) {
-        let references = dependent.value();
-        blocked |= list(&references["metadata"], "ownerReferences")
+        let mut left = dependent.value();
+        let references = list(&left["metadata"], "ownerReferences");
+        blocked |= references
             .iter()
             .any(|owner| owner["uid"] == object.uid() && owner["blockOwnerDeletion"] == true);
-        let only = dependent.owners().all(|owner| owner == object.uid());
-        if only && !dependent.is_terminating() {
-            plan.actions
-                .push(delete(place, dependent, Propagation::Foreground));
+        if dependent.is_terminating() {
+            continue;
         }
+        let stays = |owner: &&Value| {
+            let namespace = dependent.namespace();
+            owner_may_exist(view, owner, namespace) && waiting(view, owner, namespace).is_none()
+        };
+        let staying: Vec<Value> = references.iter().filter(stays).cloned().collect();
+        plan.actions.push(if staying.is_empty() {
+            delete(place, dependent, Propagation::Foreground)
+        } else {
+            // It has another owner, and no longer waits for this one, nor this one for it.
+            child(&mut left, "metadata").insert("ownerReferences".to_owned(), json!(staying));
+            Action::Update(place.clone(), Subresource::None, left)
+        });
     }
     if !blocked {
         let value = without_finalizer(value, FINALIZER_FOREGROUND);
         plan.actions
             .push(Action::Update(collection.clone(), Subresource::None, value));
+    } else if waits_for_itself(view, object, &value) {
+        let value = without_blocking(value);
+        plan.actions
+            .push(Action::Update(collection.clone(), Subresource::None, value));
     }
+}
+
+/// The owner that a reference names, if it waits for its dependents.
+fn waiting(view: &View<'_>, owner: &Value, namespace: &str) -> Option<Value> {
+    let (collection, namespace, name) = place_of(view.registry, owner, namespace)?;
+    let found = view.state.get(&collection, &namespace, &name)?;
+    if !found.is_terminating() || found.uid() != text(owner, "uid") {
+        return None;
+    }
+    let value = found.value();
+    let mut finalizers = list(&value["metadata"], "finalizers").iter();
+    let waits = finalizers.any(|one| one == FINALIZER_FOREGROUND);
+    waits.then_some(value)
+}
+
+/// Whether an object blocks an owner that blocks an owner, and so on, that it is itself.
+fn waits_for_itself(view: &View<'_>, object: &Object, value: &Value) -> bool {
+    let mut seen = BTreeSet::new();
+    let mut next = vec![value.clone()];
+    while let Some(one) = next.pop() {
+        let namespace = text(&one["metadata"], "namespace");
+        let owners = list(&one["metadata"], "ownerReferences").iter();
+        for owner in owners.filter(|owner| owner["blockOwnerDeletion"] == true) {
+            let uid = text(owner, "uid");
+            if uid == object.uid() {
+                return true;
+            }
+            if seen.len() < OWNERS_MAX && seen.insert(uid.to_owned()) {
+                next.extend(waiting(view, owner, namespace));
+            }
+        }
+    }
+    false
+}
+
+/// As it is, but none of its owners has to wait for it.
+fn without_blocking(mut value: Value) -> Value {
+    let references = child(&mut value, "metadata").get_mut("ownerReferences");
+    for owner in references
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
+        if owner["blockOwnerDeletion"] == true {
+            owner["blockOwnerDeletion"] = false.into();
+        }
+    }
+    value
 }
 
 /// Deletes an object that has lost all owners; of several, drops those that are gone.
