@@ -124,6 +124,7 @@ pub(super) fn update_part(
 
 /// Completes and checks a write of the status.
 pub(super) fn update_status(
+    sub: Subresource,
     (res, before): (&Arc<Resource>, &Value),
     object: &mut Value,
 ) -> Result<(), StatusError> {
@@ -140,6 +141,9 @@ pub(super) fn update_status(
     let mut causes = meta::problems(res, object);
     if res.group.is_empty() && res.kind == "Service" {
         service::check_status(object, &mut causes);
+    }
+    if res.group == "certificates.k8s.io" && res.kind == "CertificateSigningRequest" {
+        certificates::partly(sub, (before, object), &mut causes);
     }
     if res.kind == "Namespace" {
         if before["spec"] == object["spec"] {

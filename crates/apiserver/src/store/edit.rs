@@ -294,7 +294,7 @@ impl Store {
             sub @ (Subresource::EphemeralContainers | Subresource::Resize) => {
                 admit::update_part(sub, (res, &before), &mut after)?;
             }
-            _ => admit::update_status((res, &before), &mut after)?,
+            sub => admit::update_status(sub, (res, &before), &mut after)?,
         }
         schema::complete(res, &mut after)?;
         let mut causes = if res.custom {

@@ -241,13 +241,14 @@ async fn requests_are_approved_and_signed_only_by_who_may_do_so_for_their_signer
             "signerName": signer, "usages": ["client auth"]}});
         let mut object = world.admin("POST", REQUESTS, &request).await;
         object["metadata"]["resourceVersion"].take();
-        let condition = |kind: &str| json!([{"type": kind, "status": "True"}]);
-        for (sub, verb, kind, code) in [
-            ("status", "sign", "Failed", signs),
-            ("approval", "approve", "Approved", approves),
+        let approved = json!({"conditions": [{"type": "Approved", "status": "True"}]});
+        let signed = json!({"certificate": "LS0t"});
+        for (sub, verb, status, code) in [
+            ("status", "sign", signed, signs),
+            ("approval", "approve", approved, approves),
         ] {
-            object["status"]["conditions"] = condition(kind);
-            let merge = json!({"status": {"conditions": condition(kind)}});
+            object["status"] = status.clone();
+            let merge = json!({"status": status});
             let path = format!("{REQUESTS}/{name}/{sub}");
             for (how, body) in [
                 (("PUT", JSON, path.as_str()), &object),
@@ -267,6 +268,54 @@ async fn requests_are_approved_and_signed_only_by_who_may_do_so_for_their_signer
         let how = ("PATCH", "application/merge-patch+json", path.as_str());
         assert_eq!(world.say(&world.jane, how, &label).await.0, 200, "{name}");
     }
+    world.server.stop().await;
+}
+
+#[tokio::test]
+async fn whoever_signs_does_not_approve_and_nothing_is_taken_back() {
+    let world = World::start().await;
+    let request = json!({"metadata": {"name": "r"}, "spec": {
+        "request": "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0K",
+        "signerName": "example.com/ours", "usages": ["client auth"]}});
+    world.admin("POST", REQUESTS, &request).await;
+    let one =
+        |kind: &str, message: &str| json!({"type": kind, "status": "True", "message": message});
+    let approved = one("Approved", "first");
+    let conditions = |list: Value| json!({"conditions": list});
+    for (sub, status, refused) in [
+        (
+            "status",
+            conditions(json!([approved])),
+            "may not add a condition of type \"Approved\"",
+        ),
+        ("approval", conditions(json!([approved])), ""),
+        (
+            "approval",
+            conditions(json!([])),
+            "may not remove a condition of type \"Approved\"",
+        ),
+        ("status", conditions(json!([one("Approved", "other")])), ""),
+        ("status", json!({"certificate": "LS0t"}), ""),
+        (
+            "status",
+            json!({"certificate": "LS0tLS0t"}),
+            "may not modify existing certificate",
+        ),
+    ] {
+        let path = format!("{REQUESTS}/r/{sub}");
+        let how = ("PATCH", "application/merge-patch+json", path.as_str());
+        let body = json!({"status": status});
+        let (code, answer) = world.say(&User::admin(), how, &body).await;
+        let expected = if refused.is_empty() { 200 } else { 422 };
+        assert_eq!(code, expected, "{body} {answer}");
+        let said = answer["message"].as_str().unwrap_or_default();
+        assert!(said.contains(refused), "{body} {answer}");
+    }
+    let left = world
+        .admin("GET", &format!("{REQUESTS}/r"), &Value::Null)
+        .await;
+    let message = &left["status"]["conditions"][0]["message"];
+    assert_eq!(message, &approved["message"], "{left}");
     world.server.stop().await;
 }
 

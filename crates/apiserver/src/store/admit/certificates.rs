@@ -1,4 +1,6 @@
 //! Requests for certificates.
+use std::cmp::Ordering;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
@@ -9,9 +11,10 @@ use x509_parser::prelude::FromDer as _;
 use super::at::{At, Causes};
 use super::words;
 use crate::auth::MASTERS;
-use crate::error::StatusError;
+use crate::error::{Cause, StatusError};
 use crate::registry::Resource;
-use crate::store::json::text;
+use crate::store::json::{list, text};
+use crate::store::request::Subresource;
 
 const PEM: &str = "-----BEGIN CERTIFICATE REQUEST-----";
 
@@ -89,6 +92,53 @@ pub(super) fn check(object: &Value, causes: &mut Causes) {
             causes,
             "may not specify a duration less than 600 seconds (10 minutes)",
         );
+    }
+}
+
+/// What must hold of a write of a request's status or approval: whoever signs does not decide, nobody takes back.
+pub(super) fn partly(
+    sub: Subresource,
+    (before, object): (&Value, &mut Value),
+    causes: &mut Causes,
+) {
+    let of = |object: &Value, kind: &str| -> Vec<Value> {
+        let conditions = list(&object["status"], "conditions").iter();
+        conditions
+            .filter(|one| text(one, "type") == kind)
+            .cloned()
+            .collect()
+    };
+    for kind in ["Approved", "Denied", "Failed"] {
+        let (old, new) = (of(before, kind), of(object, kind));
+        let mut refuse = |what: &str| {
+            let why = format!("updates may not {what} a condition of type {kind:?}");
+            causes.push(Cause::forbidden("status.conditions", &why));
+        };
+        let decides = sub == Subresource::Status && kind != "Failed";
+        match new.len().cmp(&old.len()) {
+            Ordering::Less => refuse("remove"),
+            Ordering::Greater if decides => refuse("add"),
+            Ordering::Equal if decides => restore(object, kind, old),
+            _ => {}
+        }
+    }
+    let (old, new) = (
+        &before["status"]["certificate"],
+        &object["status"]["certificate"],
+    );
+    if old.as_str().is_some_and(|old| !old.is_empty()) && old != new {
+        let why = "updates may not modify existing certificate content";
+        causes.push(Cause::forbidden("status.certificate", why));
+    }
+}
+
+/// Puts the conditions of a type back to what they were.
+fn restore(object: &mut Value, kind: &str, old: Vec<Value>) {
+    let conditions = object["status"].get_mut("conditions");
+    let conditions = conditions.and_then(Value::as_array_mut);
+    let of_kind = conditions.into_iter().flatten();
+    for (one, old) in of_kind.filter(|one| text(one, "type") == kind).zip(old) {
+        *one = old;
     }
 }
 
