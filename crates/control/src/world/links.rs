@@ -33,6 +33,14 @@ use crate::discovery::model::Key;
 
 pub(crate) mod introduced;
 
+/// What a Link waits for that was neither heard nor failed yet.
+const WAITING: &str = "waiting for its first answer";
+
+/// Whether nothing can be said of a Link yet: what its status says is older, and better than nothing.
+pub(crate) fn is_waiting(view: &LinkView) -> bool {
+    matches!(&view.remote, Remote::Unknown { because, .. } if because == WAITING)
+}
+
 /// A Link and what belongs to it.
 pub(crate) struct LinkState {
     /// The Link as it is written.
@@ -273,7 +281,7 @@ impl Links {
             let because = match peer.control.signal() {
                 Signal::Down { because } => because.clone(),
                 _ if !peer.trouble.is_empty() => peer.trouble.clone(),
-                _ => "waiting for its first answer".to_owned(),
+                _ => WAITING.to_owned(),
             };
             let uid = peer.uid.clone().or_else(uid);
             return Remote::Unknown { because, uid };

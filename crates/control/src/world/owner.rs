@@ -23,7 +23,7 @@ use super::Input;
 use super::carry::{Carried, Job, Left};
 use super::feed::Source;
 use super::intake::Listings;
-use super::links::Links;
+use super::links::{Links, is_waiting};
 use super::metrics::Counts;
 use super::roll::Roll;
 use super::tell::Skipped;
@@ -242,6 +242,10 @@ impl Owner {
         let states = &self.parts.links.states;
         let statuses = plan.statuses.iter().filter_map(|(key, status)| {
             let written = &states.get(key)?.status;
+            let waits = self.world.links.get(key).is_some_and(is_waiting);
+            if waits && !written.is_null() {
+                return None;
+            }
             let changed = tombolo_k8s::status::changed(status, Some(written), now)?;
             Some((key.clone(), changed))
         });

@@ -27,15 +27,16 @@ async fn nothing_is_written_because_of_a_restart(w: &mut World) -> Result<()> {
         .await?;
     w.has_addresses("web-remote", &["192.0.2.127:888 up"; 2])
         .await?;
-    let before = w.mirror("web-remote").await?;
+    let link = async |w: &World| w.l.get("Link", LINKS, "remote").await;
+    let before = (w.mirror("web-remote").await?, link(w).await?);
     w.stop_control().await?;
     w.start_control();
-    w.settle().await?;
-    let after = w.mirror("web-remote").await?;
-    ensure!(
-        before["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"],
-        "{before} {after}"
-    );
+    // Its status would be written after what it is about.
+    w.says("remote", "Synced", "True").await?;
+    w.talk("web-remote:555").await?.next().await?;
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    let after = (w.mirror("web-remote").await?, link(w).await?);
+    ensure!(before == after, "{before:?} {after:?}");
     Ok(())
 }
 
