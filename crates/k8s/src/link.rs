@@ -29,6 +29,8 @@ pub struct LinkObject {
     pub cluster_uid: Option<ClusterUid>,
     /// Its status as it is written.
     pub status: Value,
+    /// Its resourceVersion, by which an earlier state is told from a later one.
+    pub version: Option<u64>,
 }
 
 /// Reads a Link; none where the object has no proper namespace and name, which no API server serves.
@@ -55,11 +57,18 @@ pub fn read(object: &Value) -> Option<LinkObject> {
             .filter(|uid| !uid.is_empty())
             .map(|uid| ClusterUid(uid.into())),
         status: object.get("status").cloned().unwrap_or(Value::Null),
+        version: version(metadata.get("resourceVersion").and_then(Value::as_str)),
         key: LinkKey {
             namespace,
             name: name.into(),
         },
     })
+}
+
+/// A resourceVersion as a number, which it is wherever versions can be compared.
+#[must_use]
+pub fn version(text: Option<&str>) -> Option<u64> {
+    text?.parse().ok()
 }
 
 fn spec(object: &Value, name: String) -> LinkSpec {

@@ -40,13 +40,22 @@ pub(crate) struct Carried {
     /// Per Service that was to be written: how often it was, or the first failure.
     pub(crate) outcomes: BTreeMap<ServiceKey, Result<(), String>>,
     /// Statuses that were written.
-    pub(crate) statuses: Vec<(LinkKey, Value)>,
+    pub(crate) statuses: Vec<(LinkKey, Written)>,
     /// Whether statuses are still to be written.
     pub(crate) left: Left,
     /// Writes that were made.
     pub(crate) written: u64,
     /// Writes that failed.
     pub(crate) failed: u64,
+}
+
+/// A status that was written.
+#[derive(Debug)]
+pub(crate) struct Written {
+    /// All of it.
+    pub(crate) status: Value,
+    /// The resourceVersion of the Link since then; none if the Link went away meanwhile.
+    pub(crate) version: Option<u64>,
 }
 
 /// Whether something planned was not written.
@@ -99,9 +108,9 @@ async fn carry_out(client: &kube::Client, job: Job) -> Carried {
     if told {
         for (link, status) in job.statuses {
             match write_status(client, &link, &status).await {
-                Ok(()) => {
+                Ok(version) => {
                     carried.written += 1;
-                    carried.statuses.push((link, status));
+                    carried.statuses.push((link, Written { status, version }));
                 }
                 Err(error) => {
                     carried.failed += 1;
@@ -151,7 +160,11 @@ async fn write_group(
     (service, written, Ok(()))
 }
 
-async fn write_status(client: &kube::Client, link: &LinkKey, status: &Value) -> Result<(), String> {
+async fn write_status(
+    client: &kube::Client,
+    link: &LinkKey,
+    status: &Value,
+) -> Result<Option<u64>, String> {
     let namespace = link.namespace.as_str();
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &link_resource());
     let params = PatchParams {
@@ -160,9 +173,11 @@ async fn write_status(client: &kube::Client, link: &LinkKey, status: &Value) -> 
     };
     let patch = Patch::Merge(tombolo_k8s::status::patch(status));
     match tokio::time::timeout(OUTSIDE_WAIT, api.patch_status(&link.name, &params, &patch)).await {
-        Ok(Ok(_)) => Ok(()),
+        Ok(Ok(link)) => Ok(tombolo_k8s::link::version(
+            link.metadata.resource_version.as_deref(),
+        )),
         // The Link went away meanwhile.
-        Ok(Err(kube::Error::Api(error))) if error.code == 404 => Ok(()),
+        Ok(Err(kube::Error::Api(error))) if error.code == 404 => Ok(None),
         Ok(Err(error)) => Err(causes(&error)),
         Err(_elapsed) => Err(format!("no answer within {} s", OUTSIDE_WAIT.as_secs())),
     }

@@ -47,6 +47,8 @@ pub(crate) struct LinkState {
     pub(crate) object: LinkObject,
     /// Its status as it was written last.
     pub(crate) status: Value,
+    /// The resourceVersion of the Link since it was.
+    pub(crate) written: Option<u64>,
     /// How the cluster behind it stands.
     pub(crate) domain: Option<Domain>,
     credentials: Credentials,
@@ -108,7 +110,14 @@ impl Links {
                 .entry(object.key.clone())
                 .or_insert_with(|| LinkState::of(object.clone()));
             if state.object != *object {
-                state.status = object.status.clone();
+                // What the watch tells of what was before is no news.
+                let earlier = object
+                    .version
+                    .zip(state.written)
+                    .is_some_and(|(v, w)| v < w);
+                if !earlier {
+                    state.status = object.status.clone();
+                }
                 state.object = object.clone();
             }
             if let LinkSpec::Accepted(link) = &object.spec {
@@ -286,8 +295,10 @@ impl Links {
             let uid = peer.uid.clone().or_else(uid);
             return Remote::Unknown { because, uid };
         }
+        // Lists were heard; that it answers questions, too, is a matter of moments.
+        let asked = !matches!(peer.control.signal(), Signal::Unheard { .. });
         let contact = match state.domain.as_ref().map(|domain| &domain.decision) {
-            Some(decision) if decision.verdict != Verdict::Alive => Contact::Silent {
+            Some(decision) if asked && decision.verdict != Verdict::Alive => Contact::Silent {
                 because: decision.to_string(),
             },
             _ => Contact::Live,
@@ -319,6 +330,7 @@ impl LinkState {
     fn of(object: LinkObject) -> Self {
         Self {
             status: object.status.clone(),
+            written: None,
             object,
             domain: None,
             credentials: Credentials::Usable,

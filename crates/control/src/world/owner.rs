@@ -288,9 +288,10 @@ impl Owner {
                 Err(why) => self.world.failures.insert(service, why),
             };
         }
-        for (link, status) in carried.statuses {
+        for (link, written) in carried.statuses {
             if let Some(state) = self.parts.links.states.get_mut(&link) {
-                state.status = status;
+                state.status = written.status;
+                state.written = written.version;
             }
         }
         let pause = if failed {

@@ -257,10 +257,10 @@ async fn a_member_that_left_before_is_taken_out(w: &mut World) -> Result<()> {
 
 async fn a_local_member_leaves(w: &mut World) -> Result<()> {
     // A1.10
-    w.l.apply(objects::service(&w.ns, "web", json!({FEDERATED: "member"})))
-        .await?;
     w.l.put(federated(w, json!({LOCAL: "web", REMOTE: "web@other"})))
         .await?;
+    let service = objects::service(&w.ns, "web", json!({FEDERATED: "member"}));
+    w.l.apply(service).await?;
     // Nothing is to be changed: that it was taken note of can be seen in who manages it.
     w.until("web-federated", "is taken over", |s| {
         s["metadata"]["managedFields"]

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::cases;
 use crate::conformance::objects::{self, EXPORTED, FEDERATED, LINKS, REMOTE};
+use crate::conformance::site::Site;
 use crate::conformance::world::{World, map};
 
 cases!["restarts":
@@ -28,6 +29,12 @@ async fn nothing_is_written_because_of_a_restart(w: &mut World) -> Result<()> {
     w.has_addresses("web-remote", &["192.0.2.127:888 up"; 2])
         .await?;
     let link = async |w: &World| w.l.get("Link", LINKS, "remote").await;
+    // By then it is known which cluster that is, too.
+    let whole = async |s: &Site| {
+        let link = s.get("Link", LINKS, "remote").await?;
+        Ok(link.filter(|link| link["status"]["clusterUid"].is_string()))
+    };
+    w.l.eventually("the cluster is known", whole).await?;
     let before = (w.mirror("web-remote").await?, link(w).await?);
     w.stop_control().await?;
     w.start_control();
