@@ -65,7 +65,9 @@ pub(super) fn accept(header: Option<&str>, place: Place) -> Result<Accept, Statu
         "*/*",
         |text| if text.trim().is_empty() { "*/*" } else { text },
     );
-    if let Some(accept) = header.split(',').find_map(|clause| parse(clause, place)) {
+    let mut clauses: Vec<&str> = header.split(',').collect();
+    clauses.sort_by(|a, b| quality(b).total_cmp(&quality(a)));
+    if let Some(accept) = clauses.into_iter().find_map(|clause| parse(clause, place)) {
         return Ok(accept);
     }
     if place == Place::OpenApi {
@@ -129,6 +131,13 @@ pub(super) fn syntax(header: Option<&str>) -> Syntax {
 
 fn refuse(message: String) -> StatusError {
     StatusError::new(406, "NotAcceptable", message)
+}
+
+/// How much a client wants what a clause names.
+fn quality(clause: &str) -> f64 {
+    let mut parts = clause.split(';').skip(1).map(str::trim);
+    let told = parts.find_map(|part| part.strip_prefix("q=")?.trim().parse().ok());
+    told.unwrap_or(1.0)
 }
 
 /// The syntax of a clause, whatever its parameters are.
@@ -220,6 +229,13 @@ mod tests {
         }
         let refused = accept(Some("application/yaml"), Place::OpenApi).unwrap();
         assert_eq!(refused.form, Form::OpenApi(None));
+    }
+
+    #[test]
+    fn what_is_wanted_most_is_given() {
+        let header = "application/json;q=0.1, application/yaml;q=0.9, text/html";
+        let given = accept(Some(header), Place::Object).unwrap();
+        assert_eq!(given.syntax, Syntax::Yaml);
     }
 
     #[test]
