@@ -66,7 +66,12 @@ pub(crate) enum What {
     /// A Secret did.
     Secret(Event<Secret>),
     /// A watch failed; it goes on.
-    Failed(String),
+    Failed {
+        /// Which.
+        watch: &'static str,
+        /// For people.
+        why: String,
+    },
     /// The cluster answered; its uid, if we may read that.
     Answered(Option<String>),
     /// The cluster did not answer.
@@ -196,12 +201,18 @@ impl Cluster {
         while let Some(item) = stream.next().await {
             let what = match item {
                 Ok(event) => {
-                    pause = RETRY_FIRST;
+                    // A list that begins has not succeeded yet.
+                    if !matches!(event, Event::Init | Event::InitApply(_)) {
+                        pause = RETRY_FIRST;
+                    }
                     wrap(event)
                 }
-                Err(error) => What::Failed(format!("{name}: {}", causes(&error))),
+                Err(error) => What::Failed {
+                    watch: name,
+                    why: told(name, &error),
+                },
             };
-            let failed = matches!(what, What::Failed(_));
+            let failed = matches!(what, What::Failed { .. });
             if !self.hand_over(what).await {
                 return;
             }
@@ -353,6 +364,20 @@ async fn choose(client: &kube::Client) -> Result<Question, kube::Error> {
     }
 }
 
+/// Why a watch failed, in the API server's own words where it has some.
+fn told(watch: &str, error: &watcher::Error) -> String {
+    let status = match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchError(status) => status,
+        other => return format!("{watch}: {}", causes(other)),
+    };
+    if watch == "links" && status.code == 404 {
+        return "links: this cluster does not know them: apply what `tombolo manifests crds` prints".to_owned();
+    }
+    format!("{watch}: {} ({})", status.message.trim_end(), status.code)
+}
+
 /// An error and its causes in one line; kube's errors hold no credentials.
 pub(crate) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
@@ -366,4 +391,35 @@ pub(crate) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
         next = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn list_that_keeps_failing_is_asked_for_less_and_less_often() {
+        let (inputs, mut received) = mpsc::channel(1000);
+        let config = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
+        let client = checked::client(config.clone()).unwrap();
+        let cluster = Cluster {
+            source: Source::Local,
+            config,
+            client,
+            inputs,
+        };
+        let begun_and_failed =
+            || stream::iter([Ok(Event::Init), Err(watcher::Error::NoResourceVersion)]);
+        let stream = stream::repeat_with(begun_and_failed).flatten().boxed();
+        let run = cluster.run("services", stream, What::Service);
+        let ten = Duration::from_secs(10);
+        assert!(tokio::time::timeout(ten, run).await.is_err());
+        let mut failed = 0;
+        while let Ok(Input::Cluster(_, what)) = received.try_recv() {
+            failed += usize::from(matches!(*what, What::Failed { .. }));
+        }
+        assert!((8..=14).contains(&failed), "{failed}");
+    }
 }

@@ -289,7 +289,10 @@ impl Links {
         if !directory.peer(id).is_some_and(Inventory::tells_exports) {
             let because = match peer.control.signal() {
                 Signal::Down { because } => because.clone(),
-                _ if !peer.trouble.is_empty() => peer.trouble.clone(),
+                _ if !peer.trouble.is_empty() => {
+                    let troubles: Vec<_> = peer.trouble.values().map(String::as_str).collect();
+                    troubles.join("; ")
+                }
                 _ => WAITING.to_owned(),
             };
             let uid = peer.uid.clone().or_else(uid);

@@ -2,7 +2,7 @@
 //!
 //! Decides when: answers go out after every batch, plans at most every few hundredths of a second and
 //! never two at a time, after failures with a growing pause. Nothing here waits for another cluster.
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,8 +69,8 @@ pub(crate) struct Owner {
     own_uid: Option<String>,
     /// Whether this cluster's own API server answers.
     own_api: Path,
-    /// What was complained about last, to be said once.
-    complaint: String,
+    /// Why each watch of this cluster failed last, to be said once.
+    complaints: BTreeMap<&'static str, String>,
     namespaces: Roll<()>,
     links: Roll<LinkObject>,
     secrets: Roll<Arc<Secret>>,
@@ -106,7 +106,7 @@ impl Owner {
             world: World::default(),
             own_uid: None,
             own_api: Path::new(1),
-            complaint: String::new(),
+            complaints: BTreeMap::new(),
             namespaces: Roll::default(),
             links: Roll::default(),
             secrets: Roll::default(),

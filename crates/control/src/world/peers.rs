@@ -43,8 +43,8 @@ pub(crate) struct Peer {
     pub(crate) answered_at: Option<Instant>,
     /// What it is known by.
     pub(crate) uid: Option<ClusterUid>,
-    /// Why one of its watches fails.
-    pub(crate) trouble: String,
+    /// Why each of its watches failed last.
+    pub(crate) trouble: BTreeMap<&'static str, String>,
     /// Its Services that somebody may want.
     pub(crate) exports: BTreeMap<ServiceKey, Export>,
     /// Its Services that something here refers to, exported or not.
@@ -117,7 +117,7 @@ impl Peers {
             entry: Entry::Given,
             answered_at: None,
             uid: None,
-            trouble: String::new(),
+            trouble: BTreeMap::new(),
             exports: BTreeMap::new(),
             asked: BTreeSet::new(),
             namespaces: BTreeMap::new(),

@@ -48,7 +48,7 @@ impl Owner {
             What::Answered(uid) => return self.answered(id, uid),
             What::Silent(why) => return self.silent(id, why),
             What::Refused => return self.refused(id),
-            What::Failed(why) => return self.trouble(id, why),
+            What::Failed { watch, why } => return self.trouble(id, watch, why),
             What::Namespace(_) | What::Link(_) | What::Secret(_) => return,
         };
         self.note_readiness(id);
@@ -258,13 +258,13 @@ impl Owner {
         }
     }
 
-    fn trouble(&mut self, id: PeerId, why: String) {
+    fn trouble(&mut self, id: PeerId, watch: &'static str, why: String) {
         tracing::debug!(peer = id, why, "a watch failed");
         let complete = self.directory.peer_mut(id).is_complete();
         if let Some(peer) = self.parts.links.peers.get_mut(id)
-            && peer.trouble != why
+            && peer.trouble.get(watch) != Some(&why)
         {
-            peer.trouble = why;
+            peer.trouble.insert(watch, why);
             // Until it was heard, that is all there is to say of it.
             self.due.judge |= !complete;
         }

@@ -72,10 +72,10 @@ impl Owner {
                 self.due.attend = true;
             }
             What::Answered(uid) => self.own_api_answered(uid),
-            What::Failed(why) => {
-                if self.complaint != why {
+            What::Failed { watch, why } => {
+                if self.complaints.get(watch) != Some(&why) {
                     tracing::warn!(why, "a watch of this cluster failed");
-                    self.complaint = why;
+                    self.complaints.insert(watch, why);
                 }
             }
             What::Silent(why) => self.own_api_silent(&why),
