@@ -3,6 +3,7 @@
 //! Every role but the proxy's is in here. What a role does is in its library.
 
 mod args;
+mod failure;
 mod lab;
 mod roles;
 
@@ -12,6 +13,7 @@ use clap::Parser as _;
 use tombolo_shell::{log, process, tls};
 
 use crate::args::{Cli, Command};
+use crate::failure::failed;
 
 fn main() -> ExitCode {
     // Before anything else: a child whose parent has died must not live on.
@@ -23,12 +25,6 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => failed(&error),
     }
-}
-
-/// Says what went wrong, with its causes, on one line.
-fn failed(error: &anyhow::Error) -> ExitCode {
-    anstream::eprintln!("tombolo: {error:#}");
-    ExitCode::FAILURE
 }
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {

@@ -297,3 +297,34 @@ fn manifests_are_printed_for_kubectl() {
         assert_eq!(text.contains("mesh"), what != "crds", "{text}");
     }
 }
+
+#[test]
+fn causes_are_said_once_and_an_authority_must_be_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("kubeconfig");
+    let path = file.display().to_string();
+    let said = || {
+        let output = run(&[
+            "control",
+            "--plaintext",
+            "--listen=127.0.0.1",
+            "--kubeconfig",
+            &path,
+        ]);
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let text = said();
+    assert_eq!(text.matches("os error 2").count(), 1, "{text}");
+    std::fs::write(
+        &file,
+        "current-context: c\ncontexts:\n- name: c\n  context: {cluster: k, user: u}\n\
+         clusters:\n- name: k\n  cluster:\n    server: https://127.0.0.1:1\n    \
+         certificate-authority-data: Z2FyYmFnZQ==\n\
+         users:\n- name: u\n  user:\n    token: opaque\n",
+    )
+    .unwrap();
+    let text = said();
+    let words = "clusters.certificate-authority-data: holds no certificate";
+    assert!(text.contains(words), "{text}");
+}
