@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use ipnet::IpNet;
 use jiff::Timestamp;
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tombolo_shell::net;
 use tombolo_shell::task::Tasks;
@@ -21,6 +22,7 @@ use crate::http::{ApiServer, ApiService, Kubelets, Parts};
 use crate::log;
 use crate::pki::{AGENT_USER, Kubeconfig, Leaf, Pki, Subject, write_private};
 use crate::serve::{Serving, serve};
+use crate::store::json::list;
 use crate::tls::{self, ServerTls};
 use crate::token::{LEGACY_ISSUER, LegacyClaims, TokenKey};
 
@@ -188,6 +190,7 @@ impl Running {
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
         if let Some(path) = &config.kubeconfig {
             check_parent(path)?;
+            check_content(path, &config.cluster)?;
         }
         // The address first: a second server of the same cluster must not touch the store.
         let listener = net::listen(config.listen)?;
@@ -273,6 +276,23 @@ fn server_leaf(pki: &Pki, listen: IpAddr, config: &Config) -> anyhow::Result<Lea
 fn make_private(path: &Path) -> anyhow::Result<()> {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
         .with_context(|| format!("make {} private", path.display()))
+}
+
+/// A file that is not this cluster's is somebody's, with whatever else it has.
+fn check_content(kubeconfig: &Path, cluster: &str) -> anyhow::Result<()> {
+    let present = match std::fs::read(kubeconfig) {
+        Ok(present) if !present.is_empty() => present,
+        // What cannot be read says so when it is written.
+        _ => return Ok(()),
+    };
+    let present: Value = serde_saphyr::from_slice(&present).unwrap_or_default();
+    let clusters = list(&present, "clusters");
+    anyhow::ensure!(
+        clusters.len() == 1 && clusters[0]["name"] == cluster,
+        "write the kubeconfig {}: the file is there, and not that of cluster {cluster:?} alone: choose another file",
+        kubeconfig.display()
+    );
+    Ok(())
 }
 
 /// A directory that is not there is more likely a slip than a wish.

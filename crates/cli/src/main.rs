@@ -29,11 +29,12 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let quiet = matches!(cli.command, Command::Demo(_) | Command::Lab(_));
-    // The Kubernetes client calls every refused connection an error; here a cluster is often away.
+    // The Kubernetes client calls every refused connection an error; here a cluster is often away. What its watches
+    // are refused is said once by whoever watches.
     let level = if quiet { "warn" } else { "info" };
     let filter = cli
         .log
-        .unwrap_or_else(|| format!("{level},kube_client=off"));
+        .unwrap_or_else(|| format!("{level},kube_client=off,kube_runtime=off"));
     log::init(&filter, cli.log_format)?;
     tls::install_provider();
     match cli.command {

@@ -333,6 +333,7 @@ async fn server_that_starts_again_leaves_its_files_as_they_are_and_private() {
     again.stop().await;
     // Of another cluster they are not.
     config.cluster = "other".to_owned();
+    std::fs::remove_file(&files[1]).unwrap();
     Running::start(&config).await.unwrap().stop().await;
     let after = texts();
     assert!(
@@ -355,4 +356,19 @@ async fn kubeconfig_in_no_directory_is_refused_by_its_name() {
     let words = format!("there is no directory {}", parent.display());
     assert!(refused.contains(&words), "{refused}");
     assert!(!parent.exists());
+}
+
+#[tokio::test]
+async fn somebody_elses_kubeconfig_is_not_overwritten() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("config");
+    let theirs = "clusters:\n- name: tombolo\n- name: production\n";
+    std::fs::write(&path, theirs).unwrap();
+    let config = Config {
+        kubeconfig: Some(path.clone()),
+        ..Config::memory()
+    };
+    let refused = Running::start(&config).await.unwrap_err().to_string();
+    assert!(refused.contains(&path.display().to_string()), "{refused}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), theirs);
 }
