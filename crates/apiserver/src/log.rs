@@ -23,7 +23,7 @@ use crate::store::snapshot::Snapshot;
 use crate::store::{Change, Removed};
 
 /// The name of the file in the data directory.
-pub(crate) const FILE: &str = "store.redb";
+const FILE: &str = "store.redb";
 /// What redb may hold in memory; reads come from the snapshot, so little is enough.
 const CACHE_BYTES: usize = 4 * 1024 * 1024;
 /// After what time a file that could not be written is tried again.
@@ -171,9 +171,8 @@ fn read(path: &Path, events_max: u64) -> anyhow::Result<(Database, Loaded, u64)>
         path.display()
     );
     let database = open_file(path)?;
-    let damaged = || format!("the store {} cannot be read", path.display());
-    prepare(&database).with_context(damaged)?;
-    let (loaded, oldest) = load(&database, events_max).with_context(damaged)?;
+    let (loaded, oldest) = load(&database, events_max)
+        .with_context(|| format!("the store {} cannot be read", path.display()))?;
     Ok((database, loaded, oldest))
 }
 
@@ -202,21 +201,11 @@ fn newest(changes: &impl ReadableTable<u64, Row>) -> anyhow::Result<u64> {
     Ok(changes.last()?.map_or(0, |(version, _)| version.value()))
 }
 
-/// Creates the tables, and refuses a file of another layout.
+/// Creates the tables.
 fn prepare(database: &Database) -> anyhow::Result<()> {
     let transaction = database.begin_write()?;
-    {
-        let mut facts = transaction.open_table(FACTS)?;
-        let layout = facts.get("layout")?.map(|found| found.value());
-        match layout {
-            None => {
-                facts.insert("layout", LAYOUT)?;
-            }
-            Some(LAYOUT) => {}
-            Some(other) => anyhow::bail!("its layout is {other}, and {LAYOUT} is wanted"),
-        }
-        transaction.open_table(CHANGES)?;
-    }
+    transaction.open_table(FACTS)?.insert("layout", LAYOUT)?;
+    transaction.open_table(CHANGES)?;
     transaction.commit()?;
     Ok(())
 }
@@ -231,7 +220,14 @@ struct Found {
 
 /// What is in the file, with at most so many events, and the version of the oldest event in it.
 fn load(database: &Database, events_max: u64) -> anyhow::Result<(Loaded, u64)> {
-    let table = database.begin_read()?.open_table(CHANGES)?;
+    let transaction = database.begin_read()?;
+    let layout = transaction.open_table(FACTS)?.get("layout")?;
+    let layout = layout.map_or(0, |found| found.value());
+    anyhow::ensure!(
+        layout == LAYOUT,
+        "its layout is {layout}, and {LAYOUT} is wanted"
+    );
+    let table = transaction.open_table(CHANGES)?;
     let mut all: BTreeMap<u64, Found> = BTreeMap::new();
     let mut snapshot = Snapshot::default();
     for entry in table.iter()? {

@@ -3,7 +3,6 @@
 //! [`run`] is the process (`tombolo apiserver`); [`InProcess`] is the same without sockets, for tests.
 
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +18,6 @@ use tombolo_shell::task::Tasks;
 use crate::auth::{Certificate, MASTERS, User};
 use crate::db::{BoundPods, Controllers, Db, LoopbackEndpoints, Options, Storage};
 use crate::http::{ApiServer, ApiService, Kubelets, Parts};
-use crate::log;
 use crate::pki::{AGENT_USER, Kubeconfig, Leaf, Pki, Subject, write_private};
 use crate::serve::{Serving, serve};
 use crate::store::json::list;
@@ -122,9 +120,6 @@ impl InProcess {
         options.mint_token = Some(mint(Arc::clone(&token_key)));
         let clock = Arc::clone(&options.clock);
         let db = Db::open(config.storage.clone(), options).await?;
-        if let Storage::Dir(dir) = &config.storage {
-            make_private(&dir.join(log::FILE))?;
-        }
         roles::write(&db).await?;
         services::write(&db).await?;
         let tasks = Tasks::new();
@@ -270,12 +265,6 @@ fn server_leaf(pki: &Pki, listen: IpAddr, config: &Config) -> anyhow::Result<Lea
         "localhost",
     ];
     pki.server(&addresses, &names.map(str::to_owned))
-}
-
-/// Objects may be secret: nobody but the owner reads them.
-fn make_private(path: &Path) -> anyhow::Result<()> {
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
-        .with_context(|| format!("make {} private", path.display()))
 }
 
 /// A file that is not this cluster's is somebody's, with whatever else it has.

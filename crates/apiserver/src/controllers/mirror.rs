@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::action::Action;
 use super::endpoints::endpoints;
 use super::pods::controlled_by;
-use super::slices::{MANAGED_BY, SERVICE_NAME, TRIGGER, or_null, slices};
+use super::slices::{MANAGED_BY, SERVICE_NAME, TRIGGER, managed, or_null, slices};
 use super::{Plan, View};
 use crate::object::Object;
 use crate::registry::StorageKey;
@@ -24,13 +24,7 @@ const ADDRESSES_MAX: usize = 1000;
 /// Brings the mirrored slices of one name up to date.
 pub(super) fn plan(view: &View<'_>, namespace: &str, name: &str) -> Plan {
     let mut plan = Plan::default();
-    let mut spare: Vec<Value> = view
-        .state
-        .within(&slices(), Some(namespace))
-        .filter(|slice| slice.label(SERVICE_NAME) == Some(name))
-        .filter(|slice| slice.label(MANAGED_BY) == Some(US) && !slice.is_terminating())
-        .map(|slice| slice.value())
-        .collect();
+    let mut spare = managed(view, (namespace, name), US);
     let found = view.state.get(&endpoints(), namespace, name);
     let source = found
         .filter(|found| !found.is_terminating() && is_mirrored(view, found))

@@ -26,15 +26,19 @@ pub(super) fn slices() -> StorageKey {
     StorageKey::new("discovery.k8s.io", "endpointslices")
 }
 
-pub(super) fn plan(view: &View<'_>, namespace: &str, name: &str) -> Plan {
-    let mut plan = Plan::default();
-    let ours: Vec<Value> = view
-        .state
+/// The slices of a Service that a controller of that name manages.
+pub(super) fn managed(view: &View<'_>, (namespace, name): (&str, &str), by: &str) -> Vec<Value> {
+    view.state
         .within(&slices(), Some(namespace))
         .filter(|slice| slice.label(SERVICE_NAME) == Some(name))
-        .filter(|slice| slice.label(MANAGED_BY) == Some(US) && !slice.is_terminating())
+        .filter(|slice| slice.label(MANAGED_BY) == Some(by) && !slice.is_terminating())
         .map(|slice| slice.value())
-        .collect();
+        .collect()
+}
+
+pub(super) fn plan(view: &View<'_>, namespace: &str, name: &str) -> Plan {
+    let mut plan = Plan::default();
+    let ours = managed(view, (namespace, name), US);
     let service = view
         .state
         .get(&StorageKey::new("", "services"), namespace, name);

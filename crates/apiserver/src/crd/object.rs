@@ -6,6 +6,7 @@ use super::path::Path;
 use super::schema::{Additional, Schema};
 use super::{decode, list_type, meta, number, validate};
 use crate::error::{Cause, StatusError};
+use crate::patch::strategic::go_type;
 use crate::registry::{Resource, ScalePaths};
 use crate::store::facts::OBJECT_DEPTH_MAX;
 use crate::store::json::is_deeper;
@@ -257,15 +258,7 @@ fn nested<'a>(object: &'a Value, path: &str) -> Result<Option<&'a Value>, String
 
 /// What a value is and what it should be, in Go's names.
 fn mistyped(value: &Value, wanted: &str) -> String {
-    let found = match value {
-        Value::Null => "<nil>",
-        Value::Bool(_) => "bool",
-        Value::Number(number) if number.is_f64() => "float64",
-        Value::Number(_) => "int64",
-        Value::String(_) => "string",
-        Value::Array(_) => "[]interface {}",
-        Value::Object(_) => "map[string]interface {}",
-    };
+    let found = go_type(value);
     let text = match value {
         Value::Null => "<nil>".to_owned(),
         Value::String(text) => text.clone(),

@@ -3,9 +3,11 @@ use http::Method;
 use http_body_util::Full;
 use serde_json::json;
 
-use super::body::{self, Wants};
+use super::Body;
+use super::body::{self, Syntax, Wants};
 use super::negotiate::{Form, Place, accept};
 use super::query::{Plus, Query, decode};
+use super::respond;
 use super::room::Room;
 use super::route::route;
 
@@ -206,4 +208,28 @@ fn large_yaml_is_parsed_apart_from_other_requests() {
         let json = large("[]");
         assert_eq!(body::ahead(&json, "application/json").await, None);
     });
+}
+
+#[test]
+fn large_answer_takes_room_until_its_last_byte_is_gone() {
+    use http_body::Body as _;
+    let room = Room::new(1024);
+    let answer = |kib: usize| {
+        let whole = Body::whole(vec![b' '; kib * 1024]);
+        respond::within(
+            http::Response::new(whole),
+            (&room, "somebody"),
+            Syntax::Json,
+        )
+    };
+    let mut first = answer(400);
+    assert_eq!(first.status(), 200);
+    assert_eq!(answer(400).status(), 429, "the other half is others'");
+    assert_eq!(answer(1).status(), 200, "small ones need none");
+    let mut ctx = std::task::Context::from_waker(std::task::Waker::noop());
+    let frame = std::pin::pin!(first.body_mut()).poll_frame(&mut ctx);
+    drop(first);
+    assert_eq!(answer(400).status(), 429, "its bytes are on their way");
+    drop(frame);
+    assert_eq!(answer(400).status(), 200);
 }

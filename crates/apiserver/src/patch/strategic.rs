@@ -236,7 +236,7 @@ fn identity(element: &Value, key: Option<&str>) -> Option<String> {
 }
 
 /// The Go type of a value.
-fn go_type(value: &Value) -> &'static str {
+pub(crate) fn go_type(value: &Value) -> &'static str {
     match value {
         Value::Null => "<nil>",
         Value::Bool(_) => "bool",
