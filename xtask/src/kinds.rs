@@ -1,7 +1,7 @@
 //! `cargo xtask kinds`: what the API server knows of Kubernetes' own kinds, taken from Kubernetes.
 //!
 //! Discovery and OpenAPI come from a real server that the judge starts; field names, types and numbers come from
-//! the Go modules of the same version. Written to `crates/apiserver/data`, and committed.
+//! the Go modules of the same version. Written to `crates/apiserver/data`, and committed; `--check` only compares.
 
 mod go;
 mod table;
@@ -16,6 +16,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Map, Value, json};
 
 use crate::cargo::root;
+use crate::say;
 
 /// The release that all of it belongs to.
 const STAGING: &str = "v0.37.2";
@@ -44,35 +45,69 @@ const META: &[&str] = &[
     "WatchEvent",
 ];
 
+/// Kubernetes' OpenAPI documents, packed.
+const OPENAPI_FILE: &str = "openapi.lzma";
 /// The media type of OpenAPI v2 as protobuf.
 const OPENAPI: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+
+/// What becomes of the files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Then {
+    /// They take the place of those that are there.
+    Write,
+    /// Those that are there must say the same.
+    Compare,
+}
 
 /// Makes all files anew.
 ///
 /// # Errors
-/// When a tool is missing, or the real server cannot be asked.
-pub(crate) fn run() -> Result<()> {
+/// When a tool is missing, the real server cannot be asked, or a file that is compared says something else.
+pub(crate) fn run(then: Then) -> Result<()> {
     let data = root().join("crates/apiserver/data");
     std::fs::create_dir_all(&data).context("make the directory of the data")?;
+    let modules = modules()?;
     let real = Real::start()?;
     let discovery = discovery(&real)?;
-    let roots = roots(&discovery);
-    let sources = table::Sources {
-        modules: modules()?,
-    };
-    write(
-        &data.join("types.txt"),
-        table::table(&sources, &roots)?.as_bytes(),
-    )?;
-    write(&data.join("discovery.json"), pretty(&discovery)?.as_bytes())?;
+    let types = table::table(&table::Sources { modules }, &roots(&discovery))?;
     let archive = openapi(&real)?;
-    write(&data.join("openapi.lzma"), &compressed(&archive)?)
+    let files = [
+        ("types.txt", types.into_bytes()),
+        ("discovery.json", pretty(&discovery)?.into_bytes()),
+        (OPENAPI_FILE, archive),
+    ];
+    drop(real);
+    let mut stale = Vec::new();
+    for (name, bytes) in files {
+        let path = data.join(name);
+        match then {
+            Then::Write if name == OPENAPI_FILE => write(&path, &compressed(&bytes)?)?,
+            Then::Write => write(&path, &bytes)?,
+            Then::Compare if text_of(&path)? == bytes => say(format!("{name} is as it was")),
+            Then::Compare => stale.push(name),
+        }
+    }
+    ensure!(
+        stale.is_empty(),
+        "Kubernetes says something else now than {} in {}: run cargo xtask kinds, and look at the difference",
+        stale.join(" and "),
+        data.display()
+    );
+    Ok(())
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     std::fs::write(path, bytes).with_context(|| format!("write {}", path.display()))?;
-    crate::say::say(format!("{} ({} bytes)", path.display(), bytes.len()));
+    say(format!("{} ({} bytes)", path.display(), bytes.len()));
     Ok(())
+}
+
+/// What a file says, without its compression: another xz may pack the same in another way.
+fn text_of(path: &Path) -> Result<Vec<u8>> {
+    if !path.ends_with(OPENAPI_FILE) {
+        return std::fs::read(path).with_context(|| format!("read {}", path.display()));
+    }
+    xz(&["--format=lzma", "--decompress", "--stdout"], path)
 }
 
 fn pretty(value: &Value) -> Result<String> {
@@ -288,17 +323,18 @@ fn openapi(real: &Real) -> Result<Vec<u8>> {
 fn compressed(bytes: &[u8]) -> Result<Vec<u8>> {
     let path = std::env::temp_dir().join(format!("tombolo-kinds-{}", std::process::id()));
     std::fs::write(&path, bytes).context("write the documents")?;
-    let output = Command::new("xz")
-        .args(["--format=lzma", "--lzma1=preset=9e,dict=8MiB", "--stdout"])
-        .arg(&path)
-        .output()
-        .context("run xz");
-    std::fs::remove_file(&path).ok();
-    let output = output?;
-    ensure!(
-        output.status.success(),
-        "xz: {}",
-        String::from_utf8_lossy(&output.stderr)
+    let packed = xz(
+        &["--format=lzma", "--lzma1=preset=9e,dict=8MiB", "--stdout"],
+        &path,
     );
+    std::fs::remove_file(&path).ok();
+    packed
+}
+
+fn xz(arguments: &[&str], file: &Path) -> Result<Vec<u8>> {
+    let output = Command::new("xz").args(arguments).arg(file).output();
+    let output = output.context("run xz")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "xz {}: {said}", file.display());
     Ok(output.stdout)
 }

@@ -259,6 +259,9 @@ mod tests {
         assert!(module.contains(&format!("\tk8s.io/kubernetes {VERSION} ")));
         let judge = include_str!("../../crates/judge/src/binaries.rs");
         assert!(judge.contains(&format!("VERSION: &str = \"{VERSION}\"")));
+        // The modules beside Kubernetes count from 0.
+        let kinds = include_str!("kinds.rs");
+        assert!(kinds.contains(&format!("\"{}\"", VERSION.replacen("v1", "v0", 1))));
         for program in PROGRAMS.iter().chain([&KUBECTL]) {
             assert!(
                 module.contains(&format!("\t{}\n", program.package)),

@@ -14,6 +14,7 @@ mod usage;
 
 use std::process::ExitCode;
 
+use crate::kinds::Then;
 use crate::say::say;
 use crate::suite::Real;
 use crate::usage::CHORES;
@@ -36,7 +37,8 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
         ["test"] => suite::run(Real::from_environment()).map(|()| ExitCode::SUCCESS),
         ["test", "--real"] => suite::run(Real::Required).map(|()| ExitCode::SUCCESS),
         ["kube"] => kube::run().map(|()| ExitCode::SUCCESS),
-        ["kinds"] => kinds::run().map(|()| ExitCode::SUCCESS),
+        ["kinds"] => kinds::run(Then::Write).map(|()| ExitCode::SUCCESS),
+        ["kinds", "--check"] => kinds::run(Then::Compare).map(|()| ExitCode::SUCCESS),
         ["bench", "apiserver", rest @ ..] => bench::run(rest),
         ["tidy"] => tidy::run().map(|()| ExitCode::SUCCESS),
         ["check-demo", file] => check::run(file.as_ref()).map(|()| ExitCode::SUCCESS),

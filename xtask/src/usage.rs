@@ -9,6 +9,7 @@ cargo xtask kube               finds, fetches or builds the real etcd, kube-apis
 cargo xtask bench apiserver    how fast and how small the API server is beside the real one; --quick, --check,
                                --output json, --kills N, --ours
 cargo xtask tidy               only what `tidy` checks: sizes, crate arrows, words, links
-cargo xtask kinds              ask a real Kubernetes which kinds there are, and keep the answer (needs go, kubectl, xz)
+cargo xtask kinds [--check]    ask a real Kubernetes which kinds there are, and keep the answer, or compare it with
+                               what is kept (needs go, kubectl, curl and xz)
 cargo xtask check-demo FILE    whether the JSON of a demo shows that every promise held
 cargo xtask ci                 test, then the demo, then check-demo";
