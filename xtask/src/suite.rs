@@ -1,4 +1,5 @@
 //! `cargo xtask test` and `cargo xtask ci`: every check, in the order in which they fail soonest.
+use std::fs::File;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -107,9 +108,10 @@ pub(crate) fn ci() -> Result<()> {
     run(Real::Required)?;
     let program = demo::build()?;
     let json = root().join(".tombolo-ci.json");
+    let report = File::create(&json).with_context(|| format!("write {}", json.display()))?;
     let status = Command::new(program)
-        .args(["demo", "--json"])
-        .arg(&json)
+        .args(["demo", "--output", "json"])
+        .stdout(report)
         .status();
     let status = status.context("start the demo")?;
     check::run(&json)?;

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use ipnet::Ipv4Net;
 use tombolo_lab::report::Way;
@@ -13,7 +13,7 @@ use tombolo_shell::log::Format;
 const EXAMPLES: &str = "\
 Examples:
   tombolo demo                            three clusters, three modes, and one of them dies, in about three minutes
-  tombolo demo --only b --json out.json   one way to lose a cluster, the figures as data
+  tombolo demo --only b -o json           one way to lose a cluster, the figures as data
   tombolo lab up                          the same three clusters, to play with by hand
   kubectl --kubeconfig .tombolo/kubeconfig --context north get services -n mc-demo
   tombolo lab break east --way freeze     every process of east stops; its connections hang
@@ -78,6 +78,23 @@ pub(crate) enum Command {
     Supervisor(UpArgs),
 }
 
+/// How what could be a table is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For a reader
+    Table,
+    /// For a program
+    Json,
+}
+
+/// How it is printed.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct OutputArgs {
+    /// What is printed to standard output
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = Output::Table)]
+    pub(crate) output: Output,
+}
+
 /// Where a lab lives.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct DirArgs {
@@ -120,8 +137,10 @@ pub(crate) struct DemoArgs {
     /// How long the load runs in each way, as in 45s or 2m [default: 41s, at least 36s]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(crate) duration: Option<Duration>,
-    /// Write the results to FILE
-    #[arg(long, value_name = "FILE")]
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    /// Also write the results to FILE as JSON, as the demo did before it had --output
+    #[arg(long, value_name = "FILE", hide = true)]
     pub(crate) json: Option<PathBuf>,
 }
 
@@ -134,8 +153,10 @@ pub(crate) enum LabCommand {
     Status {
         #[command(flatten)]
         dir: DirArgs,
-        /// As JSON
-        #[arg(long)]
+        #[command(flatten)]
+        output: OutputArgs,
+        /// The same as --output json, from before that was there
+        #[arg(long, hide = true)]
         json: bool,
     },
     /// Take a cluster away

@@ -11,10 +11,10 @@ use tombolo_lab::cluster::{ProcessInfo, ProcessState, Role};
 use tombolo_lab::demo::{self, Afterwards, DemoOptions, Outcome};
 use tombolo_lab::dir::LabDir;
 use tombolo_lab::lab::{Options, Progress, Status};
-use tombolo_lab::report::Way;
+use tombolo_lab::report::{Form, Way};
 use tombolo_lab::supervisor::{self, Ended, Question};
 
-use crate::args::{DemoArgs, LabCommand, UpArgs};
+use crate::args::{DemoArgs, LabCommand, Output, UpArgs};
 
 fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
     Builder::new_current_thread()
@@ -33,19 +33,33 @@ impl From<UpArgs> for Options {
     }
 }
 
-/// Prints each step with the time since the start.
-fn printed() -> Progress {
+/// Prints each step with the time since the start; beside JSON, to standard error.
+fn printed(output: Output) -> Progress {
     let begun = Instant::now();
     Arc::new(move |text| {
-        if text.is_empty() {
-            anstream::println!();
+        let line = if text.is_empty() {
+            String::new()
         } else {
-            anstream::println!("{:6.1} s  {text}", begun.elapsed().as_secs_f64());
+            format!("{:6.1} s  {text}", begun.elapsed().as_secs_f64())
+        };
+        match output {
+            Output::Table => anstream::println!("{line}"),
+            Output::Json => anstream::eprintln!("{line}"),
         }
     })
 }
 
+impl From<Output> for Form {
+    fn from(output: Output) -> Self {
+        match output {
+            Output::Table => Self::Table,
+            Output::Json => Self::Json,
+        }
+    }
+}
+
 pub(crate) fn demo(args: DemoArgs) -> Result<ExitCode> {
+    let output = args.output.output;
     let options = DemoOptions {
         lab: args.up.into(),
         ways: if args.only.is_empty() {
@@ -60,9 +74,10 @@ pub(crate) fn demo(args: DemoArgs) -> Result<ExitCode> {
         },
         rate: args.rate,
         duration: args.duration.unwrap_or(demo::DURATION_DEFAULT),
+        form: output.into(),
         json: args.json,
     };
-    Ok(match block_on(demo::run(&options, printed()))? {
+    Ok(match block_on(demo::run(&options, printed(output)))? {
         Outcome::Held => ExitCode::SUCCESS,
         Outcome::Broken => ExitCode::FAILURE,
         // As a shell says of a program that Ctrl-C ended.
@@ -78,13 +93,10 @@ pub(crate) fn supervisor(args: UpArgs) -> Result<ExitCode> {
 pub(crate) fn lab(command: LabCommand) -> Result<ExitCode> {
     match command {
         LabCommand::Up(args) => up(args)?,
-        LabCommand::Status { dir, json } => {
+        LabCommand::Status { dir, output, json } => {
             let status = ask(&dir.dir, &Question::Status)?.context("an answer without a status")?;
-            if json {
-                anstream::println!("{}", serde_json::to_string_pretty(&status)?);
-            } else {
-                anstream::print!("{}", table(&status));
-            }
+            let output = if json { Output::Json } else { output.output };
+            anstream::print!("{}", shown(&status, output)?);
         }
         LabCommand::Break { cluster, way, dir } => {
             let question = Question::Break {
@@ -116,7 +128,7 @@ pub(crate) fn lab(command: LabCommand) -> Result<ExitCode> {
 
 fn up(args: UpArgs) -> Result<()> {
     let dir = args.dir.dir.clone();
-    block_on(async { supervisor::start(&args.into(), &printed()).await })?;
+    block_on(async { supervisor::start(&args.into(), &printed(Output::Table)).await })?;
     let kubeconfig = dir.join("kubeconfig");
     let at = if dir == Path::new(".tombolo") {
         String::new()
@@ -136,6 +148,13 @@ fn up(args: UpArgs) -> Result<()> {
 fn ask(dir: &Path, question: &Question) -> Result<Option<Box<Status>>> {
     let dir = LabDir::open(dir)?;
     block_on(supervisor::ask(&dir, question))
+}
+
+fn shown(status: &Status, output: Output) -> Result<String> {
+    Ok(match output {
+        Output::Table => table(status),
+        Output::Json => serde_json::to_string_pretty(status)? + "\n",
+    })
 }
 
 /// The status for a reader.
@@ -182,4 +201,57 @@ fn line(process: &ProcessInfo) -> String {
         "  {:>7} {role:<10} {:<42} {}{state}\n",
         process.pid, process.name, process.address
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::args::{Cli, Command};
+
+    fn status() -> Status {
+        let process = r#"{"pid": 7, "role": "app", "name": "mc-demo/api-1/api", "address": "127.108.0.5:8080", "state": "stopped"}"#;
+        let service = r#"{"namespace": "mc-demo", "name": "api", "cluster_ip": "127.112.0.9", "ports": [8080]}"#;
+        let cluster = format!(
+            r#"{{"name": "east", "api": "https://127.20.0.1:6443", "broken": "freeze", "api_answers": false,
+                "processes": [{process}], "services": [{service}]}}"#
+        );
+        let text = format!(
+            r#"{{"dir": "/lab", "kubeconfig": "/lab/kubeconfig", "clusters": [{cluster}]}}"#
+        );
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn a_status_is_a_table_or_the_same_as_data() {
+        let status = status();
+        let data: Status = serde_json::from_str(&shown(&status, Output::Json).unwrap()).unwrap();
+        assert_eq!(data, status);
+        let table = shown(&status, Output::Table).unwrap();
+        for part in ["lost (way freeze)", "stopped", "127.112.0.9:8080"] {
+            assert!(table.contains(part), "{part}: {table}");
+        }
+    }
+
+    #[test]
+    fn whatever_prints_a_table_takes_output_as_kubectl_does() {
+        let output = |words: &[&str]| match Cli::try_parse_from(words)?.command {
+            Command::Demo(args) => Ok(args.output.output),
+            Command::Lab(LabCommand::Status { output, .. }) => Ok(output.output),
+            other => panic!("{other:?} prints no table"),
+        };
+        for command in [&["tombolo", "demo"][..], &["tombolo", "lab", "status"]] {
+            for (words, want) in [
+                (&[][..], Some(Output::Table)),
+                (&["-o", "json"], Some(Output::Json)),
+                (&["-ojson"], Some(Output::Json)),
+                (&["--output", "table"], Some(Output::Table)),
+                (&["--output=yaml"], None),
+            ] {
+                let got: Result<Output, clap::Error> = output(&[command, words].concat());
+                assert_eq!(got.ok(), want, "{command:?} {words:?}");
+            }
+        }
+    }
 }

@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result};
 use tokio::net::UnixListener;
 
 use crate::lab::{Lab, Options, Progress};
-use crate::report::{self, Report, Setup, Way};
+use crate::report::{self, Form, Report, Setup, Way};
 use crate::supervisor;
 
 /// What the demo shall do.
@@ -30,7 +30,9 @@ pub struct DemoOptions {
     pub rate: u32,
     /// How long the load runs in each way, beside what breaking and healing take.
     pub duration: Duration,
-    /// Where the results go.
+    /// How the results are printed.
+    pub form: Form,
+    /// Where else the results go, as JSON.
     pub json: Option<PathBuf>,
 }
 
@@ -151,7 +153,7 @@ async fn steps(options: &DemoOptions, lab: &Lab, progress: &Progress) -> Result<
     };
     let report = Report::of(setup, &ways);
     progress("");
-    report::print(&report).context("print the report")?;
+    report::print(&report, options.form).context("print the report")?;
     if let Some(path) = &options.json {
         write(path, &report)?;
     }

@@ -36,6 +36,15 @@ pub const UP_WITHIN: Duration = Duration::from_secs(10);
 /// What the whole lab may hold in memory.
 pub const MEMORY_BYTES_MAX: u64 = 1 << 30;
 
+/// How a report is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Tables and a sentence, in colour on a terminal.
+    Table,
+    /// JSON.
+    Json,
+}
+
 /// A way to lose a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -172,7 +181,7 @@ pub struct Setup {
     pub memory_bytes: u64,
 }
 
-/// Everything that a demo has to say at its end. Its JSON is what `--json` writes.
+/// Everything that a demo has to say at its end. Its JSON is what `--output json` prints.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// Whether every promise held.

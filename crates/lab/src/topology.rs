@@ -101,6 +101,14 @@ pub fn clusters() -> [ClusterPlan; 3] {
     ]
 }
 
+/// The place of a cluster among those that are shown; others come last.
+#[must_use]
+pub fn place(name: &str) -> usize {
+    let clusters = clusters();
+    let found = clusters.iter().position(|cluster| cluster.name == name);
+    found.unwrap_or(clusters.len())
+}
+
 /// One directional link of the scenario.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkPlan {

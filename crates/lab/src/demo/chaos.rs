@@ -9,6 +9,7 @@ use super::DemoOptions;
 use crate::lab::{Lab, Progress};
 use crate::load::{self, Epoch, Names, Running, Spec, Tally};
 use crate::report::{Marks, Role, ServiceRecords, Way, WayRecords};
+use crate::topology::clusters;
 
 /// The cluster that is taken away.
 const LOST: &str = "east";
@@ -172,12 +173,8 @@ impl Watch<'_> {
             let share = |cluster: &str| format!("{:.0}", tally.share(cluster) * 100.0);
             let split = match load.role {
                 Role::Federated => {
-                    format!(
-                        " west/east/north {}/{}/{} %,",
-                        share("west"),
-                        share("east"),
-                        share("north")
-                    )
+                    let names = clusters().map(|cluster| cluster.name);
+                    format!(" {} {} %,", names.join("/"), names.map(share).join("/"))
                 }
                 Role::Mirror { .. } => String::new(),
             };

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Result, bail};
 
 use crate::lab::{Lab, Progress};
+use crate::topology;
 
 /// How often each name is asked.
 const QUESTIONS: u32 = 60;
@@ -55,7 +56,10 @@ pub(super) async fn modes(lab: &Lab, progress: &Progress) -> Result<()> {
     Ok(())
 }
 
+/// Clusters come in the order in which they are shown everywhere.
 fn counts(counts: &BTreeMap<String, u32>) -> String {
+    let mut counts: Vec<_> = counts.iter().collect();
+    counts.sort_by_key(|(name, _)| topology::place(name));
     let texts: Vec<String> = counts
         .iter()
         .map(|(name, count)| format!("{name} {count}"))

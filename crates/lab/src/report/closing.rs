@@ -3,19 +3,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
 use super::table::{Cell, Side, Table, Tone};
-use super::{Promise, Report, ServiceReport, WayReport};
+use super::{Form, Promise, Report, ServiceReport, WayReport};
+use crate::topology;
 
-/// Prints the closing table, the promises and the sentence, in colour on a terminal.
+/// Prints the closing table, the promises and the sentence, or everything as JSON.
 ///
 /// # Errors
 /// The output cannot be written to.
-pub fn print(report: &Report) -> io::Result<()> {
+pub fn print(report: &Report, form: Form) -> io::Result<()> {
+    let text = match form {
+        Form::Table => render(report),
+        Form::Json => serde_json::to_string_pretty(report)? + "\n",
+    };
     let mut out = anstream::stdout().lock();
-    out.write_all(render(report).as_bytes())?;
+    out.write_all(text.as_bytes())?;
     out.flush()
 }
 
-/// The same as text, with colours.
+/// The tables and the sentence, with colours.
 pub(super) fn render(report: &Report) -> String {
     let tone = if report.ok { Tone::Good } else { Tone::Bad };
     let (ways, promises) = (ways(&report.ways), promises(&report.promises));
@@ -45,20 +50,24 @@ fn ways(ways: &[WayReport]) -> String {
         }
     }
     let legend = format!(
-        "Before, during, after: share of the answers, {} in per cent. Times in milliseconds.",
+        "before, during, after: share of the answers, {} in per cent. p50, p99, worst: latencies in milliseconds.\n\
+         shifted: milliseconds from the loss until the others carried everything without a pause.\n\
+         even again: milliseconds from the return until the lost cluster had its share again over every 10 s; 0.0 if it had it at once.",
         clusters.join("/")
     );
     format!("{}\n{}", Tone::Faint.paint(&legend), table.render())
 }
 
-/// Every cluster that ever answered.
+/// Every cluster that ever answered, in the order in which the progress names them.
 fn clusters(ways: &[WayReport]) -> Vec<&str> {
     let services = ways.iter().flat_map(|way| &way.services);
     let shares = services.flat_map(|s| [&s.share.before, &s.share.during, &s.share.after]);
     let names: BTreeSet<_> = shares
         .flat_map(|share| share.keys().map(String::as_str))
         .collect();
-    names.into_iter().collect()
+    let mut names: Vec<_> = names.into_iter().collect();
+    names.sort_by_key(|name| topology::place(name));
+    names
 }
 
 fn row(way: &str, service: &ServiceReport, clusters: &[&str]) -> Vec<Cell> {

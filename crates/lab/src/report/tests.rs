@@ -520,7 +520,9 @@ fn the_closing_lines_show_every_service_and_every_promise() {
     let report = Report::of(lab(), &[way]);
     let text = anstream::adapter::strip_str(&closing::render(&report)).to_string();
     for wanted in [
-        "share of the answers, east/north/west in per cent.",
+        "share of the answers, west/east/north in per cent.",
+        "even again: milliseconds from the return until",
+        "33/33/33  50/0/50  33/33/33",
         "frontend-federated     20000       1",
         "BROKEN  b: frontend-federated: no request fails",
         "1 of 20000 failed: 1 503",
