@@ -33,7 +33,7 @@ static RULES: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
             r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
             "<uid>",
         ),
-        (r#"(resourceVersion\\?"?[:=] ?\\?"?)\d+"#, "$1<version>"),
+        (r#"(resourceVersion\\*"?[:=] ?\\*"?)\d+"#, "$1<version>"),
         (
             r#"(resourceVersion%3D|resourceVersion |resource version: |\(|Resource ?Version:\s+)\d+\b"#,
             "$1<version>",
@@ -96,6 +96,10 @@ mod tests {
             ),
             ("uid: 2c1b7a1e-0d53-4a0a-9a0f-d2f8c6f0a111", "uid: <uid>"),
             ("resourceVersion: \"812\"", "resourceVersion: \"<version>\""),
+            (
+                r#"resourceVersion\\\":\\\"812"#,
+                r#"resourceVersion\\\":\\\"<version>"#,
+            ),
             (
                 "{\"resourceVersion\":\"812\"}",
                 "{\"resourceVersion\":\"<version>\"}",

@@ -1,4 +1,6 @@
 //! A custom object on its way into the store and out of it.
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::cel::rule::{self, Change};
@@ -116,10 +118,18 @@ pub(crate) fn prune_for_storage(res: &Resource, object: &mut Value) {
     }
 }
 
-/// An object as it is read with the schema of now.
+/// An object as it is read with the schemas of now: what is absent gets the defaults of the version that is stored, and
+/// what the version that is asked for does not know goes.
 pub(crate) fn reread(res: &Resource, object: &mut Value) {
-    if let Some(schema) = &res.of_crd.structural {
-        decode::settle(schema, object);
+    let Some(schema) = &res.of_crd.structural else {
+        return;
+    };
+    match &res.of_crd.storage {
+        Some(storage) if object["apiVersion"] != *res.api_version() => {
+            decode::settle(storage, object);
+            decode::prune(schema, object);
+        }
+        _ => decode::settle(schema, object),
     }
 }
 
@@ -154,6 +164,9 @@ pub(crate) fn problems(
     if !had_duplicates {
         causes.extend(list_type::duplicates(schema, object, &root));
     }
+    if causes.is_empty() {
+        finalizers(old, object, warnings);
+    }
     if !schema.has_rules {
         return causes;
     }
@@ -170,6 +183,31 @@ pub(crate) fn problems(
         ));
     }
     causes
+}
+
+/// Warns of new finalizers that another program could mean, too.
+fn finalizers(old: Option<&Value>, object: &Value, warnings: &Warnings) {
+    const OF_KUBERNETES: [&str; 3] = ["orphan", "foregroundDeletion", "kubernetes"];
+    let of = |object: &Value| -> BTreeSet<String> {
+        let names = object["metadata"]["finalizers"].as_array();
+        let names = names.into_iter().flatten().filter_map(Value::as_str);
+        names.map(str::to_owned).collect()
+    };
+    let before = old.map(of).unwrap_or_default();
+    for name in of(object).difference(&before) {
+        if name.contains('/') || OF_KUBERNETES.contains(&name.as_str()) {
+            continue;
+        }
+        let path = if name.contains('.') {
+            " including a path (/)"
+        } else {
+            ""
+        };
+        warnings.add(format!(
+            "metadata.finalizers: {name:?}: prefer a domain-qualified finalizer name{path} to avoid accidental conflicts with \
+             other finalizer writers"
+        ));
+    }
 }
 
 /// Errors after which rules make no sense.
