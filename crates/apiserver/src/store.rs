@@ -11,6 +11,7 @@ pub mod edit;
 pub mod facts;
 pub(crate) mod json;
 pub(crate) mod meta;
+mod policy;
 pub mod request;
 pub mod scale;
 pub mod shelf;
@@ -29,6 +30,7 @@ use crate::object::Object;
 use crate::registry::{Registry, StorageKey, resources_of_crd};
 use admit::addresses::ServiceAddresses;
 use facts::Facts;
+use policy::Policies;
 use snapshot::Snapshot;
 
 /// What a write may not find out by itself: the time, and randomness.
@@ -69,6 +71,7 @@ pub struct Store {
     registry: Arc<Registry>,
     addresses: ServiceAddresses,
     facts: Facts,
+    policies: Policies,
     changes: Vec<Change>,
 }
 
@@ -80,6 +83,7 @@ impl Store {
             registry: Arc::new(Registry::with_builtin()),
             addresses: ServiceAddresses::new(facts.service_cidr),
             facts,
+            policies: Policies::default(),
             changes: Vec::new(),
         };
         store.reset(snapshot);
@@ -101,6 +105,7 @@ impl Store {
             }
         }
         self.registry = Arc::new(registry);
+        self.policies = Policies::of(&self.head);
     }
 
     /// The state with every write so far.
@@ -222,6 +227,9 @@ impl Store {
                     registry.insert(resource);
                 }
             }
+        } else if Policies::follow(collection) {
+            let value = (removed == Removed::No).then(|| new.value());
+            self.policies.put(collection, new.name(), value.as_ref());
         }
     }
 }

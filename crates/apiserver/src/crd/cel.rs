@@ -2,13 +2,14 @@
 //!
 //! [`parse`] makes a tree of bounded depth, [`check`] gives it types in the words of Kubernetes' checker,
 //! [`eval`] runs it and counts every step, so that no rule runs for long, [`library`] are the functions,
-//! [`rule`] ties rules to schemas.
+//! [`rule`] ties rules to schemas, [`admission`] runs the expressions of policies.
+pub(crate) mod admission;
 mod check;
 pub(crate) mod cost;
 mod decl;
 mod eval;
 mod lexer;
-mod library;
+pub(crate) mod library;
 mod macros;
 mod parse;
 pub(crate) mod rule;

@@ -6,6 +6,7 @@ use crate::testing::{World, config_map, deployment, version};
 mod garbage;
 mod kinds;
 mod laws;
+mod policies;
 mod watches;
 
 fn message(error: &StatusError) -> (&str, u16) {

@@ -11,7 +11,7 @@ use super::server::ApiServer;
 use crate::auth::{MASTERS, User};
 use crate::db::{Gate, Judge};
 use crate::error::StatusError;
-use crate::rbac::{Attributes, decide, escalation, visit_role};
+use crate::rbac::{Attributes, Decision, decide, escalation, visit_role};
 use crate::registry::Resource;
 use crate::store::json::{child, set, text};
 
@@ -74,6 +74,14 @@ impl Judge for Guard {
         let why = format!("user not permitted to {verb} requests with signerName {signer:?}");
         let name = text(&before["metadata"], "name");
         Err(StatusError::forbidden(res, name, &why))
+    }
+
+    fn user(&self) -> &User {
+        &self.user
+    }
+
+    fn may(&self, account: Option<&User>, wanted: &Attributes) -> Decision {
+        decide(self.server.roles(), account.unwrap_or(&self.user), wanted)
     }
 }
 

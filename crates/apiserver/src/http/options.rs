@@ -132,6 +132,14 @@ fn checked_dry_run(values: &[&str], causes: &mut Vec<Cause>) -> DryRun {
 
 /// How to delete: from the body if there is one, else from the query.
 pub(super) fn delete(call: &Call, bytes: &[u8]) -> Result<DeleteOptions, StatusError> {
+    Ok(DeleteOptions {
+        warnings: call.warnings.clone(),
+        gate: guard::gate(call),
+        ..delete_of(call, bytes)?
+    })
+}
+
+fn delete_of(call: &Call, bytes: &[u8]) -> Result<DeleteOptions, StatusError> {
     if !bytes.is_empty() {
         body::syntax(call.content_type())?;
         let body = call.parsed(bytes).map_err(StatusError::bad_request)?;

@@ -4,6 +4,7 @@
 //! with, checks, plugins that only refuse. Each kind has its module. Of custom resources only the
 //! metadata is looked at here.
 pub(super) mod addresses;
+mod admission;
 mod at;
 mod autoscaling;
 mod batch;

@@ -28,6 +28,16 @@ impl Store {
         target: Target<'_>,
         options: &DeleteOptions,
     ) -> Result<Deleted, StatusError> {
+        self.delete_as(moment, (target, target.name), options)
+    }
+
+    /// Deletes an object that the request has named so, or not at all.
+    fn delete_as(
+        &mut self,
+        moment: &Moment<'_>,
+        (target, named): (Target<'_>, &str),
+        options: &DeleteOptions,
+    ) -> Result<Deleted, StatusError> {
         let res = target.res;
         let namespace = target
             .namespace
@@ -41,6 +51,7 @@ impl Store {
             return Err(StatusError::forbidden(res, target.name, why));
         }
         let before = old.value();
+        self.ask_policies_of_delete((target, named), &before, options)?;
         let mut after = before.clone();
         choose_finalizers(
             res,
@@ -101,7 +112,7 @@ impl Store {
         for object in selected {
             let inside = res.is_namespaced().then(|| object.namespace());
             let target = Target::new(res, inside, object.name());
-            match self.delete(moment, target, options) {
+            match self.delete_as(moment, (target, ""), options) {
                 Ok(deleted) => items.push(Arc::clone(deleted.object())),
                 Err(error) if error.code == 404 => {}
                 Err(error) => return Err(error),

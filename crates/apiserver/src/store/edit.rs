@@ -297,20 +297,11 @@ impl Store {
             sub => admit::update_status(sub, (res, &before), &mut after)?,
         }
         schema::complete(res, &mut after)?;
-        let mut causes = if res.custom {
-            meta::problems(res, &after)
-        } else {
-            Vec::new()
-        };
-        no_new_finalizers(&before, &after, &mut causes);
-        let changed = (Some(&before), &after);
-        causes.extend(crd::problems(res, changed, target.sub, &options.warnings));
-        if !causes.is_empty() {
-            return Err(StatusError::invalid(res, target.name, &causes));
-        }
+        check(target, (&before, &after), options)?;
         if let Some(judge) = judge {
             judge.may_change(res, &before, &after)?;
         }
+        self.ask_policies_of_edit(target, (&before, &after), options)?;
         if target.sub == Subresource::None {
             admit::crd::warn(res, (Some(&before), &after), &options.warnings);
         }
@@ -351,6 +342,27 @@ impl Store {
         self.take(&res.storage, old, &mut after)?;
         Ok(written)
     }
+}
+
+/// What must hold of a changed object by its kind.
+fn check(
+    target: Target<'_>,
+    (before, after): (&Value, &Value),
+    options: &WriteOptions,
+) -> Result<(), StatusError> {
+    let res = target.res;
+    let mut causes = if res.custom {
+        meta::problems(res, after)
+    } else {
+        Vec::new()
+    };
+    no_new_finalizers(before, after, &mut causes);
+    let changed = (Some(before), after);
+    causes.extend(crd::problems(res, changed, target.sub, &options.warnings));
+    if causes.is_empty() {
+        return Ok(());
+    }
+    Err(StatusError::invalid(res, target.name, &causes))
 }
 
 /// A patch may leave the uid out, but not change it.

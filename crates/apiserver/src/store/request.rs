@@ -4,8 +4,10 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use serde_json::Value;
 
+use crate::auth::User;
 use crate::error::StatusError;
 use crate::object::Object;
+use crate::rbac::{Attributes, Decision};
 use crate::registry::Resource;
 
 /// The object that a request is about.
@@ -131,6 +133,12 @@ pub trait Judge: Send + Sync {
 
     /// Refuses a change of an object that is right by itself.
     fn may_change(&self, res: &Resource, before: &Value, after: &Value) -> Result<(), StatusError>;
+
+    /// Who writes.
+    fn user(&self) -> &User;
+
+    /// Whether who writes, or a service account in his place, may do something.
+    fn may(&self, account: Option<&User>, wanted: &Attributes) -> Decision;
 }
 
 /// The judge of a write, if there is one: the cluster's own writes have none.
@@ -212,6 +220,10 @@ pub struct DeleteOptions {
     pub grace_seconds: Option<i64>,
     /// Whether to pretend only.
     pub dry_run: DryRun,
+    /// What the client is warned of.
+    pub warnings: Warnings,
+    /// Who judges what is deleted.
+    pub gate: Gate,
 }
 
 /// What a delete did.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::json::{child, set, text};
+use super::policy::Attempt;
 use super::request::{DryRun, Subresource, WriteOptions};
 use super::{Moment, Store, admit, convert, meta, namespaces};
 use crate::apply::managed;
@@ -76,6 +77,16 @@ impl Store {
             }
         }
         let namespace = text(&object["metadata"], "namespace").to_owned();
+        let attempt = Attempt {
+            res,
+            sub: Subresource::None,
+            operation: "CREATE",
+            name: &name,
+            namespace: &namespace,
+            object: Some(&object),
+            before: None,
+        };
+        self.ask_policies_of_write(&attempt, options)?;
         if let Some(present) = self.head.get(&res.storage, &namespace, &name) {
             return Err(taken(res, present));
         }

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use super::decl::Ty;
-use super::library::{SIGNATURES, time};
+use super::library::{SIGNATURES, authorizer, time};
 use super::parse::{Bind, BindKind, Constant, Expr, Fold, FoldKind, Node, Optional, Problem};
 use crate::crd::pattern;
 
@@ -75,6 +75,7 @@ pub(super) fn check(node: &Node, variables: &[(&str, Ty)]) -> Result<Checked, Ve
             .collect(),
         problems: Vec::new(),
         uses_old_self: false,
+        mixed: false,
     };
     let ty = checker.node(node);
     if !checker.problems.is_empty() {
@@ -90,6 +91,8 @@ struct Checker {
     scope: Vec<(String, Ty)>,
     problems: Vec<Problem>,
     uses_old_self: bool,
+    /// Whether the literal that comes next may have elements of several types.
+    mixed: bool,
 }
 
 impl Checker {
@@ -110,6 +113,7 @@ impl Checker {
     }
 
     fn node(&mut self, node: &Node) -> Ty {
+        let mixed = std::mem::take(&mut self.mixed);
         match &node.expr {
             Expr::Constant(constant) => match constant {
                 Constant::Null => Ty::Null,
@@ -147,18 +151,19 @@ impl Checker {
             Expr::List(elements) => {
                 let types: Vec<(usize, Ty)> = elements
                     .iter()
-                    .map(|(one, _)| (one.at, self.node(one)))
+                    .map(|(one, _)| (one.at, self.element(one, mixed)))
                     .collect();
-                Ty::List(Box::new(self.same(&types)))
+                Ty::List(Box::new(self.same(&types, mixed)))
             }
             Expr::Map(entries) => {
                 let mut keys = Vec::new();
                 let mut values = Vec::new();
                 for (key, value, _) in entries {
-                    keys.push((key.at, self.node(key)));
-                    values.push((value.at, self.node(value)));
+                    keys.push((key.at, self.element(key, mixed)));
+                    values.push((value.at, self.element(value, mixed)));
                 }
-                Ty::Map(Box::new(self.same(&keys)), Box::new(self.same(&values)))
+                let (keys, values) = (self.same(&keys, mixed), self.same(&values, mixed));
+                Ty::Map(Box::new(keys), Box::new(values))
             }
             Expr::Fold(fold) => self.fold(node.at, fold),
             Expr::Bind(bind) => self.bind(bind),
@@ -180,6 +185,9 @@ impl Checker {
                 Some(ty) => ty.clone(),
                 None => self.problem(at, format!("undefined field '{field}'")),
             },
+            Ty::Named(authorizer::ASKS) if field == "requestResource" => {
+                Ty::Named(authorizer::RESOURCE)
+            }
             other => self.problem(
                 at,
                 format!("type '{other}' does not support field selection"),
@@ -187,13 +195,22 @@ impl Checker {
         }
     }
 
-    /// The one type of all elements; literals do not mix.
-    fn same(&mut self, types: &[(usize, Ty)]) -> Ty {
+    /// The type of an element of a literal that may, or may not, mix types.
+    fn element(&mut self, node: &Node, mixed: bool) -> Ty {
+        self.mixed = mixed && matches!(node.expr, Expr::List(_) | Expr::Map(_));
+        self.node(node)
+    }
+
+    /// The one type of all elements; only literals that are formatted mix types.
+    fn same(&mut self, types: &[(usize, Ty)], mixed: bool) -> Ty {
         let Some((_, first)) = types.first() else {
             return Ty::Dyn;
         };
         let odd = types.iter().find(|(_, ty)| !fits(first, ty));
         if let Some((at, ty)) = odd {
+            if mixed {
+                return Ty::Dyn;
+            }
             return self.problem(*at, format!("expected type '{first}' but found '{ty}'"));
         }
         first.clone()
@@ -225,7 +242,7 @@ impl Checker {
         let types: Vec<Ty> = target
             .into_iter()
             .chain(args)
-            .map(|arg| self.node(arg))
+            .map(|arg| self.element(arg, name == "format"))
             .collect();
         let Some(signatures) = FUNCTIONS.get(name) else {
             return self.undeclared(at, name);

@@ -31,20 +31,27 @@ pub(super) enum Ty {
 }
 
 /// The fields of an object that rules can name, by their escaped names.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Fields {
+    /// The name of the type, if it has one.
+    name: &'static str,
     pub(super) by_name: BTreeMap<String, Ty>,
     /// Escaped names of fields whose names need it.
     pub(super) escaped: BTreeMap<String, String>,
 }
 
-const NAMED: [&str; 6] = [
+const NAMED: [&str; 11] = [
     "net.IP",
     "net.CIDR",
     "kubernetes.URL",
     "kubernetes.Quantity",
     "kubernetes.NamedFormat",
     "kubernetes.Semver",
+    "kubernetes.authorization.Authorizer",
+    "kubernetes.authorization.PathCheck",
+    "kubernetes.authorization.GroupCheck",
+    "kubernetes.authorization.ResourceCheck",
+    "kubernetes.authorization.Decision",
 ];
 
 impl Ty {
@@ -84,6 +91,18 @@ impl Ty {
                 .iter()
                 .find(|name| **name == text)
                 .map_or(Self::Dyn, |name| Self::Named(name)),
+        }
+    }
+
+    /// How it is called where a type is asked for by name.
+    pub(super) fn full_name(&self) -> String {
+        match self {
+            Self::Null => "null_type".to_owned(),
+            Self::Duration => "google.protobuf.Duration".to_owned(),
+            Self::Timestamp => "google.protobuf.Timestamp".to_owned(),
+            Self::List(inner) => format!("list({})", inner.full_name()),
+            Self::Map(key, value) => format!("map({}, {})", key.full_name(), value.full_name()),
+            other => other.to_string(),
         }
     }
 
@@ -133,6 +152,14 @@ impl Root {
 }
 
 impl Fields {
+    /// No fields, of a type with a name.
+    pub(super) fn named(name: &'static str) -> Self {
+        Self {
+            name,
+            ..Self::default()
+        }
+    }
+
     fn of_schema(schema: &Value, root: Root) -> Self {
         let mut fields = Self::default();
         for (name, schema) in schema["properties"].as_object().into_iter().flatten() {
@@ -217,7 +244,8 @@ impl fmt::Display for Ty {
             Self::Timestamp => f.write_str("timestamp"),
             Self::List(inner) => write!(f, "list({inner})"),
             Self::Map(key, value) => write!(f, "map({key}, {value})"),
-            Self::Object(_) => f.write_str("object"),
+            Self::Object(fields) if fields.name.is_empty() => f.write_str("object"),
+            Self::Object(fields) => f.write_str(fields.name),
             Self::Optional(inner) => write!(f, "optional_type({inner})"),
             Self::Type => f.write_str("type"),
             Self::Named(name) => f.write_str(name),

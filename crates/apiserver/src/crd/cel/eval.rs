@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use regex::Regex;
 
+use super::admission::VARIABLES;
 use super::check::{NAMESPACES, TYPE_NAMES};
 use super::library;
 use super::parse::{Bind, BindKind, Constant, Expr, Fold, FoldKind, Node, Optional};
@@ -44,6 +45,8 @@ pub(super) struct Run {
     left: u64,
     /// Regular expressions that are compiled already.
     expressions: BTreeMap<String, Regex>,
+    /// The variables of a policy: their values, or why they have none.
+    variables: BTreeMap<String, Result<Val, String>>,
 }
 
 impl Run {
@@ -53,7 +56,22 @@ impl Run {
             scope: variables,
             left: steps,
             expressions: BTreeMap::new(),
+            variables: BTreeMap::new(),
         }
+    }
+
+    /// The same run in a policy with variables.
+    pub(super) fn with_variables(
+        mut self,
+        variables: BTreeMap<String, Result<Val, String>>,
+    ) -> Self {
+        self.variables = variables;
+        self
+    }
+
+    /// Gives the variables back.
+    pub(super) fn into_variables(self) -> BTreeMap<String, Result<Val, String>> {
+        self.variables
     }
 
     /// Steps that are left.
@@ -114,6 +132,12 @@ impl Run {
         match &node.expr {
             Expr::Constant(constant) => Ok(constant_value(constant)),
             Expr::Name(name) => self.name(name),
+            Expr::Select(operand, field, optional) if is_variable(operand, *optional) => {
+                self.variable(field)
+            }
+            Expr::Has(operand, field) if is_variable(operand, Optional::No) => {
+                Ok(Val::Bool(self.variables.contains_key(field)))
+            }
             Expr::Select(operand, field, optional) => {
                 let of = self.node(operand)?;
                 select(&of, field, *optional)
@@ -138,6 +162,14 @@ impl Run {
         let ty = TYPE_NAMES.iter().find(|one| **one == name);
         ty.map(|name| Val::Type(type_value(name)))
             .ok_or_else(|| Failure::new(format!("no such attribute(s): {name}")))
+    }
+
+    fn variable(&self, name: &str) -> Evaluated {
+        match self.variables.get(name) {
+            Some(Ok(value)) => Ok(value.clone()),
+            Some(Err(why)) => Err(Failure::new(why.as_str())),
+            None => Err(Failure::new(format!("no such key: {name}"))),
+        }
     }
 
     fn list(&mut self, elements: &[(Node, Optional)]) -> Evaluated {
@@ -402,6 +434,11 @@ fn constant_value(constant: &Constant) -> Val {
     }
 }
 
+/// Whether the field of a node is a variable of the policy.
+fn is_variable(of: &Node, optional: Optional) -> bool {
+    optional == Optional::No && matches!(&of.expr, Expr::Name(name) if name == VARIABLES)
+}
+
 fn select(of: &Val, field: &str, optional: Optional) -> Evaluated {
     match (of, optional) {
         (Val::Optional(None), _) => Ok(Val::Optional(None)),
@@ -413,6 +450,9 @@ fn select(of: &Val, field: &str, optional: Optional) -> Evaluated {
                 (Some(value), Optional::No) => Ok(value.clone()),
                 (None, Optional::No) => Err(Failure::new(format!("no such key: {field}"))),
             }
+        }
+        (Val::Asks(asks), Optional::No) if field == "requestResource" => {
+            Ok(Val::Asks(Arc::new(asks.of_request())))
         }
         _ => Err(Failure::overload()),
     }

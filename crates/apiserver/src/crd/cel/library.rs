@@ -1,4 +1,5 @@
 //! The functions that rules may call: Kubernetes' own and CEL's.
+pub(crate) mod authorizer;
 mod core;
 mod list;
 pub(super) mod quantity;
@@ -24,7 +25,8 @@ pub(super) fn call(run: &mut Run, name: &str, args: &[Val]) -> Evaluated {
         .or_else(|| list::call(run, name, args))
         .or_else(|| time::call(name, args))
         .or_else(|| url::call(name, args))
-        .or_else(|| quantity::call(name, args));
+        .or_else(|| quantity::call(name, args))
+        .or_else(|| authorizer::call(run, name, args));
     let value = found.unwrap_or_else(|| Err(Failure::overload()))?;
     run.spend(value.weight())?;
     Ok(value)

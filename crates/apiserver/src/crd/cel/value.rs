@@ -36,6 +36,7 @@ pub(super) enum Val {
     /// A named format of texts.
     Format(&'static str),
     Semver(Arc<(u64, u64, u64, String)>),
+    Asks(Arc<super::library::authorizer::Asks>),
 }
 
 /// A key of a map. Numbers that are equal are the same key.
@@ -118,6 +119,7 @@ impl Val {
             Self::Quantity(_) => "kubernetes.Quantity",
             Self::Format(_) => "kubernetes.NamedFormat",
             Self::Semver(_) => "kubernetes.Semver",
+            Self::Asks(asks) => asks.type_name(),
         }
     }
 

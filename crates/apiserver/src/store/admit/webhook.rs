@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::at::{At, Causes};
 use super::pod::scheduling;
-use super::words;
+use super::{admission, words};
 use crate::store::json::{child, default, fields, list_mut};
 
 /// The defaults of an object of `admissionregistration.k8s.io`.
@@ -97,8 +97,11 @@ pub(super) fn complete_flow(kind: &str, object: &mut Value) {
 
 /// What must hold of webhooks.
 pub(super) fn check(kind: &str, object: &Value, causes: &mut Causes) {
-    if !kind.ends_with("WebhookConfiguration") {
-        return;
+    match kind {
+        "ValidatingAdmissionPolicy" => return admission::policy(object, causes),
+        "ValidatingAdmissionPolicyBinding" => return admission::binding(object, causes),
+        _ if kind.ends_with("WebhookConfiguration") => {}
+        _ => return,
     }
     let mut names = BTreeSet::new();
     for hook in At::new("", object).each("webhooks") {
@@ -108,7 +111,7 @@ pub(super) fn check(kind: &str, object: &Value, causes: &mut Causes) {
         }
         qualified_name(&name, causes);
         for rule in hook.each("rules") {
-            webhook_rule(&rule, causes);
+            self::rule(&rule, causes);
         }
         hook.get("failurePolicy")
             .one_of(causes, &["Fail", "Ignore"]);
@@ -161,7 +164,8 @@ fn qualified_name(name: &At<'_>, causes: &mut Causes) {
     }
 }
 
-fn webhook_rule(rule: &At<'_>, causes: &mut Causes) {
+/// What must hold of a rule that says which requests are meant.
+pub(super) fn rule(rule: &At<'_>, causes: &mut Causes) {
     let operations = rule.get("operations");
     if operations.is_empty() {
         operations.required(causes, "");

@@ -55,6 +55,21 @@ pub(in crate::store) fn label(text: &str) -> Vec<String> {
     why
 }
 
+/// A DNS label that begins with a letter.
+pub(in crate::store) fn label_1035(text: &str) -> Vec<String> {
+    let mut why: Vec<String> = longer(text, 63).into_iter().collect();
+    if !is_label_shape(text) || !text.starts_with(|c: char| c.is_ascii_lowercase()) {
+        let what = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', \
+                    start with an alphabetic character, and end with an alphanumeric character";
+        why.push(regex(
+            what,
+            "[a-z]([-a-z0-9]*[a-z0-9])?",
+            &["my-name", "abc-123"],
+        ));
+    }
+    why
+}
+
 /// A DNS name.
 pub(in crate::store) fn subdomain(text: &str) -> Vec<String> {
     if is_dns_subdomain(text) {

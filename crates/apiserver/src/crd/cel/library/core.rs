@@ -176,11 +176,7 @@ pub(super) fn shown(value: &Val) -> String {
 }
 
 fn convert(to: &str, value: &Val) -> Evaluated {
-    let odd = |text: &str| {
-        Failure::new(format!(
-            "type conversion error from 'string' to '{to}': {text:?}"
-        ))
-    };
+    let odd = || Failure::new(format!("type conversion error from 'string' to '{to}'"));
     match (to, value) {
         ("bool", Val::Bool(_)) | ("bytes", Val::Bytes(_)) | ("string", Val::Text(_)) => {
             Ok(value.clone())
@@ -188,12 +184,12 @@ fn convert(to: &str, value: &Val) -> Evaluated {
         ("bool", Val::Text(text)) => match &**text {
             "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(Val::Bool(true)),
             "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(Val::Bool(false)),
-            other => Err(odd(other)),
+            _ => Err(odd()),
         },
         ("bytes", Val::Text(text)) => Ok(Val::Bytes(text.as_bytes().into())),
-        ("double", Val::Text(text)) => text.parse().map(Val::Double).map_err(|_no| odd(text)),
-        ("int", Val::Text(text)) => text.parse().map(Val::Int).map_err(|_no| odd(text)),
-        ("uint", Val::Text(text)) => text.parse().map(Val::Uint).map_err(|_no| odd(text)),
+        ("double", Val::Text(text)) => text.parse().map(Val::Double).map_err(|_no| odd()),
+        ("int", Val::Text(text)) => text.parse().map(Val::Int).map_err(|_no| odd()),
+        ("uint", Val::Text(text)) => text.parse().map(Val::Uint).map_err(|_no| odd()),
         ("double" | "int" | "uint", _) => number(to, value),
         ("string", _) => text(value),
         _ => Err(Failure::overload()),

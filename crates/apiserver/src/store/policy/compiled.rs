@@ -1,0 +1,199 @@
+//! A policy and a binding as they are asked: compiled, and read.
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::matching::Match;
+use crate::crd::cel::admission::{Gives, Named, Program, Scope};
+use crate::selector::LabelSelector;
+use crate::store::json::{list, text};
+
+/// An expression that may be one that does not compile, and its text.
+#[derive(Debug)]
+pub(in crate::store) struct Expression {
+    pub(super) text: String,
+    pub(super) program: Result<Program, String>,
+}
+
+/// A condition and what it says when it does not hold.
+#[derive(Debug)]
+pub(super) struct Validation {
+    pub(super) condition: Expression,
+    pub(super) message: String,
+    pub(super) message_expression: Option<Program>,
+    pub(super) reason: String,
+}
+
+/// What becomes of a write whose policy cannot be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OnFailure {
+    Refuse,
+    Ignore,
+}
+
+/// A policy, ready to be asked.
+#[derive(Debug)]
+pub(super) struct Policy {
+    pub(super) on_failure: OnFailure,
+    /// The kind of its parameters: version and kind.
+    pub(super) param_kind: Option<(String, String)>,
+    pub(super) concerns: Match,
+    pub(super) conditions: Vec<Expression>,
+    pub(super) variables: BTreeMap<String, Result<Program, String>>,
+    pub(super) validations: Vec<Validation>,
+    pub(super) annotations: Vec<Expression>,
+}
+
+/// The scopes of the expressions of a policy.
+pub(in crate::store) struct Scopes {
+    pub(in crate::store) conditions: Scope,
+    pub(in crate::store) validations: Scope,
+    pub(in crate::store) messages: Scope,
+}
+
+impl Scopes {
+    /// By whether the policy has parameters; variables are declared later.
+    pub(in crate::store) fn new(spec: &Value) -> Self {
+        let params = if spec["paramKind"].is_object() {
+            Named::Yes
+        } else {
+            Named::No
+        };
+        let plain = Scope::new(params);
+        Self {
+            conditions: plain.clone().with_authorizer(),
+            validations: plain.clone().with_authorizer(),
+            messages: plain,
+        }
+    }
+
+    /// Declares a variable.
+    pub(in crate::store) fn declare(&mut self, name: &str, text: &str) -> Result<Program, String> {
+        let compiled = self.validations.compile(text, Gives::Any);
+        self.validations.declare(name, compiled.as_ref().ok());
+        self.messages = self.messages.clone().with_variables_of(&self.validations);
+        compiled
+    }
+}
+
+impl Expression {
+    fn new(text: &str, scope: &Scope, gives: Gives) -> Self {
+        Self {
+            text: text.to_owned(),
+            program: scope.compile(text, gives),
+        }
+    }
+}
+
+impl Policy {
+    /// Reads and compiles a stored policy.
+    pub(super) fn new(policy: &Value) -> Self {
+        let spec = &policy["spec"];
+        let mut scopes = Scopes::new(spec);
+        scopes.validations = scopes.validations.with_variables();
+        scopes.messages = scopes.messages.with_variables();
+        let mut variables = BTreeMap::new();
+        for variable in list(spec, "variables") {
+            let name = text(variable, "name");
+            let program = scopes.declare(name, text(variable, "expression"));
+            variables.insert(name.to_owned(), program);
+        }
+        let conditions = list(spec, "matchConditions")
+            .iter()
+            .map(|one| Expression::new(text(one, "expression"), &scopes.conditions, Gives::Bool));
+        let validations = list(spec, "validations")
+            .iter()
+            .map(|one| Validation::new(one, &scopes));
+        let annotations = list(spec, "auditAnnotations").iter().map(|one| {
+            let text = text(one, "valueExpression").trim();
+            Expression::new(text, &scopes.validations, Gives::TextOrNull)
+        });
+        let kind = &spec["paramKind"];
+        let params = (text(kind, "apiVersion"), text(kind, "kind"));
+        Self {
+            on_failure: if spec["failurePolicy"] == "Ignore" {
+                OnFailure::Ignore
+            } else {
+                OnFailure::Refuse
+            },
+            param_kind: kind
+                .is_object()
+                .then(|| (params.0.to_owned(), params.1.to_owned())),
+            concerns: Match::new(&spec["matchConstraints"]),
+            conditions: conditions.collect(),
+            validations: validations.collect(),
+            annotations: annotations.collect(),
+            variables,
+        }
+    }
+}
+
+impl Validation {
+    fn new(validation: &Value, scopes: &Scopes) -> Self {
+        let said = text(validation, "messageExpression");
+        let said = (!said.trim().is_empty()).then(|| scopes.messages.compile(said, Gives::Text));
+        let condition = text(validation, "expression");
+        Self {
+            condition: Expression::new(condition, &scopes.validations, Gives::Bool),
+            message: text(validation, "message").trim().to_owned(),
+            message_expression: said.and_then(Result::ok),
+            reason: text(validation, "reason").to_owned(),
+        }
+    }
+}
+
+/// What becomes of what a policy refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Action {
+    Deny,
+    Warn,
+}
+
+/// A binding: for whom a policy holds, and with which parameters.
+#[derive(Debug)]
+pub(super) struct Binding {
+    pub(super) policy: String,
+    pub(super) params: Option<ParamRef>,
+    /// None: whatever the policy concerns.
+    pub(super) concerns: Option<Match>,
+    pub(super) actions: Vec<Action>,
+}
+
+/// Which parameters a binding means.
+#[derive(Debug)]
+pub(super) struct ParamRef {
+    pub(super) name: String,
+    pub(super) namespace: String,
+    pub(super) selector: Option<LabelSelector>,
+    pub(super) required: bool,
+}
+
+impl Binding {
+    /// Reads a stored binding.
+    pub(super) fn new(binding: &Value) -> Self {
+        let spec = &binding["spec"];
+        let params = &spec["paramRef"];
+        let matches = &spec["matchResources"];
+        let actions = list(spec, "validationActions").iter();
+        Self {
+            policy: text(spec, "policyName").to_owned(),
+            params: params.is_object().then(|| ParamRef {
+                name: text(params, "name").to_owned(),
+                namespace: text(params, "namespace").to_owned(),
+                selector: params["selector"]
+                    .is_object()
+                    .then(|| LabelSelector::from_object(&params["selector"])),
+                required: params["parameterNotFoundAction"] == "Deny",
+            }),
+            concerns: matches.is_object().then(|| Match::new(matches)),
+            // Nobody reads what would be written to an audit log.
+            actions: actions
+                .filter_map(|action| match action.as_str() {
+                    Some("Deny") => Some(Action::Deny),
+                    Some("Warn") => Some(Action::Warn),
+                    _ => None,
+                })
+                .collect(),
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Which writes a policy or binding concerns: by resource and operation, by labels of the object and its namespace.
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::Attempt;
+use crate::registry::{Registry, Resource};
+use crate::selector::LabelSelector;
+use crate::store::json::{list, text};
+
+/// What is concerned.
+#[derive(Debug)]
+pub(super) struct Match {
+    rules: Vec<Rule>,
+    excluded: Vec<Rule>,
+    namespaces: Option<LabelSelector>,
+    objects: Option<LabelSelector>,
+    equivalent: bool,
+}
+
+#[derive(Debug)]
+struct Rule {
+    groups: Vec<String>,
+    versions: Vec<String>,
+    operations: Vec<String>,
+    resources: Vec<String>,
+    names: Vec<String>,
+    scope: String,
+}
+
+impl Match {
+    /// Reads `matchConstraints` or `matchResources`.
+    pub(super) fn new(spec: &Value) -> Self {
+        let rules = |name: &str| list(spec, name).iter().map(Rule::new).collect();
+        let selector = |name: &str| {
+            let selector = LabelSelector::from_object(&spec[name]);
+            (spec[name].is_object() && !selector.is_everything()).then_some(selector)
+        };
+        Self {
+            rules: rules("resourceRules"),
+            excluded: rules("excludeResourceRules"),
+            namespaces: selector("namespaceSelector"),
+            objects: selector("objectSelector"),
+            equivalent: spec["matchPolicy"] != "Exact",
+        }
+    }
+
+    /// In which version of the resource the write is to be looked at, if it is concerned.
+    pub(super) fn concerns(
+        &self,
+        attempt: &Attempt<'_>,
+        labels: &dyn Fn(&str) -> Option<Value>,
+        registry: &Registry,
+    ) -> Option<Arc<Resource>> {
+        let found = if self.rules.is_empty() {
+            Some(Arc::clone(attempt.res))
+        } else {
+            self.one_of(&self.rules, attempt, registry)
+        };
+        let found = found?;
+        if !self.namespace_fits(attempt, labels) || !self.object_fits(attempt) {
+            return None;
+        }
+        let excluded = self.one_of(&self.excluded, attempt, registry);
+        excluded.is_none().then_some(found)
+    }
+
+    fn one_of(
+        &self,
+        rules: &[Rule],
+        attempt: &Attempt<'_>,
+        registry: &Registry,
+    ) -> Option<Arc<Resource>> {
+        if rules.iter().any(|rule| rule.fits(attempt, attempt.res)) {
+            return Some(Arc::clone(attempt.res));
+        }
+        if !self.equivalent || !rules.iter().any(|rule| rule.may_fit(attempt)) {
+            return None;
+        }
+        let others = registry.all();
+        others.into_iter().find(|other| {
+            other.storage == attempt.res.storage
+                && rules.iter().any(|rule| rule.fits(attempt, other))
+        })
+    }
+
+    fn namespace_fits(
+        &self,
+        attempt: &Attempt<'_>,
+        labels: &dyn Fn(&str) -> Option<Value>,
+    ) -> bool {
+        let Some(selector) = &self.namespaces else {
+            return true;
+        };
+        if attempt.is_namespace() {
+            let namespace = attempt.object.or(attempt.before);
+            return namespace.is_some_and(|one| selects(selector, one));
+        }
+        attempt.namespace.is_empty()
+            || labels(attempt.namespace).is_some_and(|one| selects(selector, &one))
+    }
+
+    fn object_fits(&self, attempt: &Attempt<'_>) -> bool {
+        let Some(selector) = &self.objects else {
+            return true;
+        };
+        let mut states = attempt.object.into_iter().chain(attempt.before);
+        states.any(|state| selects(selector, state))
+    }
+}
+
+fn selects(selector: &LabelSelector, object: &Value) -> bool {
+    let labels = &object["metadata"]["labels"];
+    selector.matches(|key| labels.get(key).and_then(Value::as_str))
+}
+
+impl Rule {
+    fn new(rule: &Value) -> Self {
+        let texts = |name: &str| -> Vec<String> {
+            let texts = list(rule, name).iter().filter_map(Value::as_str);
+            texts.map(str::to_owned).collect()
+        };
+        Self {
+            groups: texts("apiGroups"),
+            versions: texts("apiVersions"),
+            operations: texts("operations"),
+            resources: texts("resources"),
+            names: texts("resourceNames"),
+            scope: text(rule, "scope").to_owned(),
+        }
+    }
+
+    fn fits(&self, attempt: &Attempt<'_>, res: &Resource) -> bool {
+        self.may_fit(attempt)
+            && has(&self.groups, &res.group)
+            && has(&self.versions, &res.version)
+            && self.resources.iter().any(|one| {
+                let (plural, sub) = one.split_once('/').unwrap_or((one, ""));
+                (plural == "*" || plural == res.plural)
+                    && (sub == "*" || sub == attempt.subresource())
+            })
+    }
+
+    /// Whether it fits but for the resource.
+    fn may_fit(&self, attempt: &Attempt<'_>) -> bool {
+        let inside = !attempt.is_namespace() && !attempt.namespace.is_empty();
+        let scope = match self.scope.as_str() {
+            "Namespaced" => inside,
+            "Cluster" => !inside,
+            _ => true,
+        };
+        scope
+            && has(&self.operations, attempt.operation)
+            && (self.names.is_empty() || self.names.iter().any(|name| name == attempt.name))
+    }
+}
+
+fn has(list: &[String], wanted: &str) -> bool {
+    list.iter().any(|one| one == "*" || one == wanted)
+}
