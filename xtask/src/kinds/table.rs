@@ -155,18 +155,22 @@ fn line(field: &Field) -> String {
         (false, false) => "-",
     };
     let mut line = format!(" {name} {} {flags} {}", field.number, field.go_type);
-    let keys: Vec<&str> = values(field, "listMapKey=").collect();
+    // Said twice, for OpenAPI and for declarative validation.
+    let mut keys: Vec<&str> = Vec::new();
+    for key in values(field, "listMapKey=") {
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
     if let Some(list) = values(field, "listType=").next() {
         write!(line, " list={list}").ok();
         if list == "map" {
             write!(line, ":{}", keys.join(",")).ok();
         }
     }
-    if values(field, "structType=")
-        .chain(values(field, "mapType="))
-        .any(|kind| kind == "atomic")
-    {
-        line.push_str(" atomic");
+    let mut whole = values(field, "structType=").chain(values(field, "mapType="));
+    if let Some(kind) = whole.find(|kind| ["atomic", "granular"].contains(kind)) {
+        write!(line, " {kind}").ok();
     }
     if let Some(default) = values(field, "default=")
         .next()

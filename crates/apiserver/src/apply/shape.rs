@@ -1,8 +1,10 @@
 //! How objects of a kind merge: which lists are maps, which are sets, what is one value.
 //!
-//! Built-in kinds have a table by hand; custom resources bring it in their schema. What neither
+//! Built-in kinds have the markers of their types; custom resources bring it in their schema. What neither
 //! names merges as in Kubernetes: objects by field, lists as one value.
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
@@ -41,6 +43,18 @@ pub(crate) enum Mapping {
     Atomic,
 }
 
+/// How a strategic patch changes a value.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum Strategy {
+    /// Objects by field, lists as one value.
+    #[default]
+    Usual,
+    /// A list by its elements, told apart by this field of theirs; without one they are plain values.
+    Merge(Option<String>),
+    /// As one value.
+    Replace,
+}
+
 /// How a value and everything in it merges.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Shape {
@@ -49,6 +63,7 @@ pub(crate) struct Shape {
     inner: Option<Box<Self>>,
     pub(crate) listing: Listing,
     pub(crate) mapping: Mapping,
+    pub(crate) strategy: Strategy,
 }
 
 static PLAIN: LazyLock<Shape> = LazyLock::new(Shape::default);
@@ -57,7 +72,7 @@ impl Shape {
     /// The shape of a resource's objects.
     pub(crate) fn of(res: &Resource) -> Arc<Self> {
         if !res.custom {
-            return table::builtin(&res.group, &res.kind);
+            return table::builtin(res);
         }
         let mut shape = res
             .schema
@@ -80,14 +95,6 @@ impl Shape {
     /// The shape of a list's elements.
     pub(crate) fn element(&self) -> &Self {
         self.inner.as_deref().unwrap_or(&PLAIN)
-    }
-
-    /// The one key by which strategic merge finds elements.
-    pub(crate) fn merge_key(&self) -> Option<&str> {
-        match &self.listing {
-            Listing::Map(keys) => keys.first().map(|key| key.name.as_str()),
-            Listing::Set | Listing::Atomic => None,
-        }
     }
 
     fn of_schema(schema: &Value) -> Self {
@@ -136,18 +143,6 @@ impl Shape {
             && self.inner.as_ref().is_none_or(|inner| inner.is_plain())
             && self.listing == Listing::Atomic
             && self.mapping == Mapping::Granular
-    }
-
-    /// Makes room for a path such as `spec.containers[].env`, and answers its end.
-    fn at_path(&mut self, path: &str) -> &mut Self {
-        let mut here = self;
-        for step in path.split('.') {
-            let name = step.trim_end_matches("[]");
-            here = here.fields.entry(name.to_owned()).or_default();
-            if step.ends_with("[]") {
-                here = here.inner.get_or_insert_with(Box::default);
-            }
-        }
-        here
+            && self.strategy == Strategy::Usual
     }
 }

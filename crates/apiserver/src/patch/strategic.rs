@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use serde_json::{Map, Value};
 
 use super::PatchProblem;
-use crate::apply::shape::{Listing, Shape};
+use crate::apply::shape::{Shape, Strategy};
 use crate::registry::Resource;
 
 const DELETE_FROM: &str = "$deleteFromPrimitiveList/";
@@ -116,7 +116,7 @@ fn merge_field(
     (name, change): (&str, &Value),
     shape: &Shape,
 ) -> Result<(), PatchProblem> {
-    if change.is_object() {
+    if change.is_object() && shape.strategy != Strategy::Replace {
         let entry = map.entry(name.to_owned()).or_insert(Value::Null);
         return merge_into(entry, change, shape);
     }
@@ -124,12 +124,12 @@ fn merge_field(
         map.insert(name.to_owned(), change.clone());
         return Ok(());
     };
-    match &shape.listing {
-        Listing::Map(_) => {
+    match &shape.strategy {
+        Strategy::Merge(Some(key)) => {
             let entry = map.entry(name.to_owned()).or_insert(Value::Null);
-            merge_list(entry, changes, shape)?;
+            merge_list(entry, changes, (shape.element(), key))?;
         }
-        Listing::Set => {
+        Strategy::Merge(None) => {
             let entry = map.entry(name.to_owned()).or_insert(Value::Null);
             let live = entry.as_array().cloned().unwrap_or_default();
             let mut all = live.clone();
@@ -138,24 +138,24 @@ fn merge_field(
             all.extend(added.cloned());
             *entry = Value::Array(in_order(all, changes, &live, None));
         }
-        Listing::Atomic => {
+        Strategy::Usual | Strategy::Replace => {
             map.insert(name.to_owned(), change.clone());
         }
     }
     Ok(())
 }
 
-/// Merges the elements of a list by its first key.
-fn merge_list(value: &mut Value, changes: &[Value], shape: &Shape) -> Result<(), PatchProblem> {
+/// Merges the elements of a list by their key.
+fn merge_list(
+    value: &mut Value,
+    changes: &[Value],
+    (element, key): (&Shape, &str),
+) -> Result<(), PatchProblem> {
     let live = value.as_array().cloned().unwrap_or_default();
-    let Some(key) = shape.merge_key() else {
-        *value = Value::Array(changes.to_vec());
-        return Ok(());
-    };
     let mut keyed = Keyed::default();
     if changes.iter().all(|change| change[PATCH] != "replace") {
-        for element in &live {
-            keyed.push(identity(element, Some(key)), element.clone());
+        for present in &live {
+            keyed.push(identity(present, Some(key)), present.clone());
         }
     }
     if !live.is_empty() && changes.iter().any(|change| !change.is_object()) {
@@ -182,10 +182,10 @@ fn merge_list(value: &mut Value, changes: &[Value], shape: &Shape) -> Result<(),
         if directive == Some("delete") {
             keyed.remove(&wanted);
         } else if let Some(present) = keyed.get(&wanted) {
-            merge_into(present, change, shape.element())?;
+            merge_into(present, change, element)?;
         } else {
             let mut new = Value::Object(Map::new());
-            merge_into(&mut new, change, shape.element())?;
+            merge_into(&mut new, change, element)?;
             // A patch that replaces it may say another key, or none.
             keyed.push(identity(&new, Some(key)), new);
         }
@@ -312,7 +312,11 @@ fn reorder(
     let (Some(Value::Array(list)), Some(order)) = (map.get_mut(field), order.as_array()) else {
         return;
     };
-    *list = in_order(std::mem::take(list), order, live, shape.merge_key());
+    let key = match &shape.strategy {
+        Strategy::Merge(key) => key.as_deref(),
+        Strategy::Usual | Strategy::Replace => None,
+    };
+    *list = in_order(std::mem::take(list), order, live, key);
 }
 
 /// The elements that the patch names in its order, and the others among them: before the first named one that

@@ -72,10 +72,6 @@ pub(crate) struct Struct {
     pub(crate) key: &'static str,
     /// `Pod`.
     pub(crate) name: &'static str,
-    #[expect(
-        dead_code,
-        reason = "the shapes of merging are still a table of their own"
-    )]
     pub(crate) atomic: bool,
     pub(crate) fields: Vec<Field>,
 }
@@ -101,6 +97,11 @@ impl Table {
     /// A struct, by its number in a [`Type`].
     pub(crate) fn of(&self, number: usize) -> &Struct {
         &self.structs[number]
+    }
+
+    /// How many structs there are.
+    pub(crate) fn count(&self) -> usize {
+        self.structs.len()
     }
 
     #[cfg(test)]

@@ -1,380 +1,159 @@
-//! The table of list and map types of built-in kinds, as Kubernetes' OpenAPI has them.
-use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock};
+//! The shapes of the built-in kinds, from the table of types that is made of Kubernetes' sources.
+use std::sync::{Arc, LazyLock, OnceLock};
 
-use super::{Key, Listing, Mapping, Shape};
+use serde_json::Value;
 
-/// A path, and how what is there merges: `set`, `atomic`, or the keys of a list.
-type Entry = (&'static str, &'static str);
+use super::{Key, Listing, Mapping, Shape, Strategy};
+use crate::registry::Resource;
+use crate::schema::table::{self, Field, Named, Struct, Type};
+use crate::schema::type_of;
 
-const ATOMIC: &str = "atomic";
-const SET: &str = "set";
-
-const METADATA: &[Entry] = &[
-    ("ownerReferences", "uid"),
-    ("ownerReferences[]", ATOMIC),
-    ("finalizers", SET),
-];
-
-const POD_SPEC: &[Entry] = &[
-    ("containers", "name"),
-    ("initContainers", "name"),
-    ("ephemeralContainers", "name"),
-    ("volumes", "name"),
-    ("imagePullSecrets", "name"),
-    ("imagePullSecrets[]", ATOMIC),
-    ("hostAliases", "ip"),
-    ("topologySpreadConstraints", "topologyKey,whenUnsatisfiable"),
-    ("topologySpreadConstraints[].labelSelector", ATOMIC),
-    ("schedulingGates", "name"),
-    ("resourceClaims", "name"),
-    ("nodeSelector", ATOMIC),
-    (
-        "affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution",
-        ATOMIC,
-    ),
-];
-
-const CONTAINER: &[Entry] = &[
-    ("ports", "containerPort,protocol=TCP"),
-    ("env", "name"),
-    ("env[].valueFrom.configMapKeyRef", ATOMIC),
-    ("env[].valueFrom.secretKeyRef", ATOMIC),
-    ("env[].valueFrom.fieldRef", ATOMIC),
-    ("env[].valueFrom.resourceFieldRef", ATOMIC),
-    ("volumeMounts", "mountPath"),
-    ("volumeDevices", "devicePath"),
-    ("resources.claims", "name"),
-];
-
-const WEBHOOKS: &[Entry] = &[
-    ("webhooks", "name"),
-    ("webhooks[].matchConditions", "name"),
-    ("webhooks[].namespaceSelector", ATOMIC),
-    ("webhooks[].objectSelector", ATOMIC),
-];
-
-const POLICY: &[Entry] = &[
-    ("spec.matchConditions", "name"),
-    ("spec.matchConstraints", ATOMIC),
-    ("spec.paramKind", ATOMIC),
-    ("spec.variables", "name"),
-    ("spec.variables[]", ATOMIC),
-    ("status.conditions", "type"),
-];
-
-/// Tables of the kinds; the pod specs inside them are added by [`pod_spec_at`].
-static KINDS: &[(&str, &str, &[Entry])] = &[
-    (
-        "",
-        "Pod",
-        &[
-            ("status.conditions", "type"),
-            ("status.podIPs", "ip"),
-            ("status.hostIPs", ATOMIC),
-            ("status.resourceClaimStatuses", "name"),
-        ],
-    ),
-    (
-        "",
-        "Service",
-        &[
-            ("spec.ports", "port,protocol=TCP"),
-            ("spec.selector", ATOMIC),
-            ("status.conditions", "type"),
-        ],
-    ),
-    (
-        "",
-        "ServiceAccount",
-        &[
-            ("secrets", "name"),
-            ("secrets[]", ATOMIC),
-            ("imagePullSecrets", ATOMIC),
-        ],
-    ),
-    ("", "Namespace", &[("status.conditions", "type")]),
-    (
-        "",
-        "Node",
-        &[
-            ("spec.podCIDRs", SET),
-            ("status.conditions", "type"),
-            ("status.addresses", "type"),
-            ("spec.configSource", ATOMIC),
-        ],
-    ),
-    (
-        "",
-        "Event",
-        &[("involvedObject", ATOMIC), ("related", ATOMIC)],
-    ),
-    (
-        "events.k8s.io",
-        "Event",
-        &[("regarding", ATOMIC), ("related", ATOMIC)],
-    ),
-    ("", "Secret", &[]),
-    ("", "ConfigMap", &[]),
-    (
-        "apps",
-        "Deployment",
-        &[("spec.selector", ATOMIC), ("status.conditions", "type")],
-    ),
-    (
-        "apps",
-        "ReplicaSet",
-        &[("spec.selector", ATOMIC), ("status.conditions", "type")],
-    ),
-    (
-        "apps",
-        "StatefulSet",
-        &[("spec.selector", ATOMIC), ("status.conditions", "type")],
-    ),
-    (
-        "apps",
-        "DaemonSet",
-        &[("spec.selector", ATOMIC), ("status.conditions", "type")],
-    ),
-    (
-        "batch",
-        "Job",
-        &[("spec.selector", ATOMIC), ("status.conditions", ATOMIC)],
-    ),
-    (
-        "batch",
-        "CronJob",
-        &[
-            ("status.active", ATOMIC),
-            ("spec.jobTemplate.spec.selector", ATOMIC),
-        ],
-    ),
-    (
-        "autoscaling",
-        "HorizontalPodAutoscaler",
-        &[("status.conditions", "type")],
-    ),
-    (
-        "policy",
-        "PodDisruptionBudget",
-        &[("spec.selector", ATOMIC), ("status.conditions", "type")],
-    ),
-    (
-        "rbac.authorization.k8s.io",
-        "RoleBinding",
-        &[("roleRef", ATOMIC)],
-    ),
-    (
-        "rbac.authorization.k8s.io",
-        "ClusterRoleBinding",
-        &[("roleRef", ATOMIC)],
-    ),
-    (
-        "apiextensions.k8s.io",
-        "CustomResourceDefinition",
-        &[("status.conditions", "type")],
-    ),
-    (
-        "",
-        "ReplicationController",
-        &[("spec.selector", ATOMIC), ("status.conditions", "type")],
-    ),
-    ("", "PodTemplate", &[]),
-    ("", "ResourceQuota", &[("spec.scopeSelector", ATOMIC)]),
-    (
-        "",
-        "PersistentVolume",
-        &[
-            ("spec.nodeAffinity.required", ATOMIC),
-            ("spec.csi.controllerExpandSecretRef", ATOMIC),
-            ("spec.csi.controllerPublishSecretRef", ATOMIC),
-            ("spec.csi.nodeExpandSecretRef", ATOMIC),
-            ("spec.csi.nodePublishSecretRef", ATOMIC),
-            ("spec.csi.nodeStageSecretRef", ATOMIC),
-            ("spec.iscsi.secretRef", ATOMIC),
-            ("spec.rbd.secretRef", ATOMIC),
-        ],
-    ),
-    (
-        "",
-        "PersistentVolumeClaim",
-        &[
-            ("spec.dataSource", ATOMIC),
-            ("spec.selector", ATOMIC),
-            ("status.conditions", "type"),
-        ],
-    ),
-    (
-        "networking.k8s.io",
-        "NetworkPolicy",
-        &[("spec.podSelector", ATOMIC)],
-    ),
-    (
-        "networking.k8s.io",
-        "Ingress",
-        &[
-            ("spec.defaultBackend.resource", ATOMIC),
-            ("spec.defaultBackend.service.port", ATOMIC),
-        ],
-    ),
-    (
-        "networking.k8s.io",
-        "ServiceCIDR",
-        &[("status.conditions", "type")],
-    ),
-    (
-        "certificates.k8s.io",
-        "CertificateSigningRequest",
-        &[("status.conditions", "type")],
-    ),
-    (
-        "apiregistration.k8s.io",
-        "APIService",
-        &[("status.conditions", "type")],
-    ),
-    (
-        "flowcontrol.apiserver.k8s.io",
-        "FlowSchema",
-        &[("status.conditions", "type")],
-    ),
-    (
-        "flowcontrol.apiserver.k8s.io",
-        "PriorityLevelConfiguration",
-        &[("status.conditions", "type")],
-    ),
-    (
-        "storage.k8s.io",
-        "CSIDriver",
-        &[("spec.volumeLifecycleModes", SET)],
-    ),
-    (
-        "node.k8s.io",
-        "RuntimeClass",
-        &[("scheduling.nodeSelector", ATOMIC)],
-    ),
-    ("storage.k8s.io", "CSINode", &[("spec.drivers", "name")]),
-    (
-        "admissionregistration.k8s.io",
-        "MutatingWebhookConfiguration",
-        WEBHOOKS,
-    ),
-    (
-        "admissionregistration.k8s.io",
-        "ValidatingWebhookConfiguration",
-        WEBHOOKS,
-    ),
-    (
-        "admissionregistration.k8s.io",
-        "ValidatingAdmissionPolicy",
-        POLICY,
-    ),
-    (
-        "admissionregistration.k8s.io",
-        "MutatingAdmissionPolicy",
-        POLICY,
-    ),
-    (
-        "admissionregistration.k8s.io",
-        "ValidatingAdmissionPolicyBinding",
-        &[
-            ("spec.matchResources", ATOMIC),
-            ("spec.paramRef", ATOMIC),
-            ("spec.validationActions", SET),
-        ],
-    ),
-    (
-        "admissionregistration.k8s.io",
-        "MutatingAdmissionPolicyBinding",
-        &[("spec.matchResources", ATOMIC), ("spec.paramRef", ATOMIC)],
-    ),
-];
-
-/// Where the pod spec of a kind is.
-fn pod_spec_at(kind: &str) -> Option<&'static str> {
-    match kind {
-        "Pod" => Some("spec"),
-        "Deployment"
-        | "ReplicaSet"
-        | "StatefulSet"
-        | "DaemonSet"
-        | "Job"
-        | "ReplicationController" => Some("spec.template.spec"),
-        "PodTemplate" => Some("template.spec"),
-        "CronJob" => Some("spec.jobTemplate.spec.template.spec"),
-        _ => None,
-    }
-}
-
-static SHAPES: LazyLock<BTreeMap<(&'static str, &'static str), Arc<Shape>>> = LazyLock::new(|| {
-    KINDS
-        .iter()
-        .map(|(group, kind, entries)| ((*group, *kind), Arc::new(build(kind, entries))))
-        .collect()
-});
-
-static OTHER: LazyLock<Arc<Shape>> = LazyLock::new(|| Arc::new(build("", &[])));
+/// The shape of each struct that was asked for.
+static SHAPES: LazyLock<Vec<OnceLock<Arc<Shape>>>> =
+    LazyLock::new(|| vec![OnceLock::new(); table::get().count()]);
 
 /// The shape of a built-in kind.
-pub(super) fn builtin(group: &str, kind: &str) -> Arc<Shape> {
-    SHAPES
-        .get(&(group, kind))
-        .map_or_else(|| Arc::clone(&OTHER), Arc::clone)
+pub(super) fn builtin(res: &Resource) -> Arc<Shape> {
+    let number = type_of(&res.group, &res.version, &res.kind);
+    let kept = number.and_then(|number| Some((number, SHAPES.get(number)?)));
+    match kept {
+        Some((number, kept)) => Arc::clone(kept.get_or_init(|| Arc::new(of(number)))),
+        None => Arc::default(),
+    }
 }
 
 /// The shape of `metadata`, of all kinds.
 pub(super) fn metadata() -> Shape {
-    let mut shape = Shape::default();
-    for entry in METADATA {
-        enter(&mut shape, "", entry);
-    }
-    shape
+    let number = table::get().find("meta/v1.ObjectMeta");
+    number.map(of).unwrap_or_default()
 }
 
-fn build(kind: &str, entries: &[Entry]) -> Shape {
-    let mut shape = Shape::default();
-    shape.fields.insert("metadata".to_owned(), metadata());
-    for entry in entries {
-        enter(&mut shape, "", entry);
-    }
-    if let Some(at) = pod_spec_at(kind) {
-        for entry in POD_SPEC {
-            enter(&mut shape, &format!("{at}."), entry);
+fn of(number: usize) -> Shape {
+    Within::default().of_struct(number)
+}
+
+/// The structs around a type. One that is among them holds itself: the inner one merges plainly.
+#[derive(Default)]
+struct Within(Vec<usize>);
+
+impl Within {
+    fn of_struct(&mut self, number: usize) -> Shape {
+        let mut shape = Shape::default();
+        if self.0.contains(&number) {
+            return shape;
         }
-        for list in ["containers", "initContainers", "ephemeralContainers"] {
-            for entry in CONTAINER {
-                enter(&mut shape, &format!("{at}.{list}[]."), entry);
+        self.0.push(number);
+        let of = table::get().of(number);
+        if of.atomic {
+            shape.mapping = Mapping::Atomic;
+        }
+        for field in &of.fields {
+            let inner = self.of_field(field);
+            if field.name.is_empty() {
+                shape.fields.extend(inner.fields);
+            } else if !inner.is_plain() {
+                shape.fields.insert(field.name.to_owned(), inner);
             }
         }
-        if let Some(template) = at.strip_suffix(".spec").filter(|_| at != "spec") {
-            shape
-                .at_path(&format!("{template}.metadata"))
-                .clone_from(&metadata());
+        self.0.pop();
+        shape
+    }
+
+    fn of_field(&mut self, field: &Field) -> Shape {
+        let mut shape = self.of_named(&field.of);
+        // A field may say otherwise than its type.
+        if field.markers.contains(&"atomic") {
+            shape.mapping = Mapping::Atomic;
+        } else if field.markers.contains(&"granular") {
+            shape.mapping = Mapping::Granular;
+        }
+        if let Some(list) = marked(field, "list=") {
+            shape.listing = listing(list, &field.of);
+        }
+        shape.strategy = strategy(marked(field, "patch="), marked(field, "key="));
+        shape
+    }
+
+    fn of_named(&mut self, of: &Named) -> Shape {
+        match &of.what {
+            Type::Struct(number) => self.of_struct(*number),
+            Type::List(inner) | Type::Map(inner) => {
+                let inner = self.of_named(inner);
+                Shape {
+                    inner: (!inner.is_plain()).then(|| Box::new(inner)),
+                    ..Shape::default()
+                }
+            }
+            _ => Shape::default(),
         }
     }
-    shape
 }
 
-fn enter(shape: &mut Shape, prefix: &str, (path, how): &Entry) {
-    let is_list = !path.ends_with("[]");
-    let place = shape.at_path(&format!("{prefix}{path}"));
-    match *how {
-        SET => place.listing = Listing::Set,
-        ATOMIC => {
-            place.mapping = Mapping::Atomic;
-            place.listing = Listing::Atomic;
-        }
-        keys if is_list => place.listing = Listing::Map(keys.split(',').map(key).collect()),
-        _ => {}
+fn marked(field: &Field, name: &str) -> Option<&'static str> {
+    let mut markers = field.markers.iter();
+    markers.find_map(|marker| marker.strip_prefix(name))
+}
+
+/// The strategies of a field may be several; that of keeping keys is up to the patch.
+pub(super) fn strategy(words: Option<&str>, key: Option<&str>) -> Strategy {
+    let mut words = words.unwrap_or_default().split(',');
+    let word = words.find(|word| ["merge", "replace"].contains(word));
+    match word {
+        Some("merge") => Strategy::Merge(key.map(str::to_owned)),
+        Some(_) => Strategy::Replace,
+        None => Strategy::Usual,
     }
 }
 
-fn key(text: &str) -> Key {
-    let (name, default) = match text.split_once('=') {
-        Some((name, default)) => (name, Some(default.into())),
-        None => (text, None),
+fn listing(marker: &str, of: &Named) -> Listing {
+    match marker.split_once(':') {
+        Some(("map", keys)) => {
+            let element = element(of);
+            Listing::Map(keys.split(',').map(|name| key(name, element)).collect())
+        }
+        _ if marker == "set" => Listing::Set,
+        _ => Listing::Atomic,
+    }
+}
+
+fn element(list: &Named) -> Option<&'static Struct> {
+    let Type::List(element) = &list.what else {
+        return None;
     };
+    match element.what {
+        Type::Struct(number) => Some(table::get().of(number)),
+        _ => None,
+    }
+}
+
+fn key(name: &str, element: Option<&Struct>) -> Key {
+    let field = element.and_then(|element| find(element, name));
     Key {
         name: name.to_owned(),
-        default,
+        default: field.and_then(default),
+    }
+}
+
+/// A field, also among those that are written inline.
+fn find<'a>(of: &'a Struct, name: &str) -> Option<&'a Field> {
+    of.fields.iter().find_map(|field| match field.of.what {
+        Type::Struct(inner) if field.name.is_empty() => find(table::get().of(inner), name),
+        _ => (field.name == name).then_some(field),
+    })
+}
+
+/// What a field is that is not there: what its marker says, or what Go writes for it in any case.
+fn default(field: &Field) -> Option<Value> {
+    if let Some(text) = marked(field, "default=") {
+        return serde_json::from_str(text).ok();
+    }
+    if field.omit_empty || field.omit_zero || field.pointer {
+        return None;
+    }
+    match field.of.what {
+        Type::Text => Some("".into()),
+        Type::Int32 | Type::Int64 => Some(0.into()),
+        Type::Bool => Some(false.into()),
+        _ => None,
     }
 }
