@@ -1,10 +1,10 @@
 //! The conditions of a Link as a whole, and how long its lists may get. Knows no Service.
 use crate::limits::STATUS_SERVICES_MAX;
-use crate::link::{Fault, LinkSpec};
+use crate::link::{Fault, Link, LinkSpec};
 use crate::plan::{About, Problem};
 use crate::roster::{Entry, Standing};
 use crate::status::{Condition, ConditionType, LinkStatus, Reason, ServiceStatus, Truth};
-use crate::world::{Contact, Credentials, GatewayHealth, Remote};
+use crate::world::{Contact, Credentials, GatewayHealth, GatewayView, Remote};
 
 /// Whether a Link has a mirror through its gateway.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub(crate) enum UseOfGateway {
 /// Says of a Link what is to be said of it as a whole; returns what its users must be told.
 pub(crate) fn conclude(
     entry: &Entry<'_>,
-    use_of_gateway: UseOfGateway,
+    (use_of_gateway, gateway): (UseOfGateway, &GatewayView),
     status: &mut LinkStatus,
 ) -> Option<Problem> {
     let left_out = bound(&mut status.mirrors) + bound(&mut status.federated);
@@ -32,7 +32,7 @@ pub(crate) fn conclude(
     status.conditions.push(accepted);
     status
         .conditions
-        .extend(gateway_alive(entry, use_of_gateway));
+        .extend(gateway_alive(entry, use_of_gateway, gateway));
     status.conditions.push(synced(entry, left_out));
     status
         .conditions
@@ -55,11 +55,8 @@ fn accepted(entry: &Entry<'_>) -> Condition {
             );
             (Truth::False, Reason::DuplicateTarget, message)
         }
-        (Standing::Active(..) | Standing::Waiting, Credentials::Refused(faults)) => {
-            (Truth::False, Reason::InvalidCredentials, sentence(faults))
-        }
-        (Standing::Active(..) | Standing::Waiting, Credentials::Usable) => {
-            (Truth::True, Reason::Accepted, String::new())
+        (Standing::Active(..) | Standing::Waiting, credentials) => {
+            acceptable(&entry.view.spec, credentials)
         }
     };
     Condition {
@@ -70,21 +67,60 @@ fn accepted(entry: &Entry<'_>) -> Condition {
     }
 }
 
+/// Of a Link that is planned for, or will be.
+fn acceptable(spec: &LinkSpec, credentials: &Credentials) -> (Truth, Reason, String) {
+    let LinkSpec::Accepted(link) = spec else {
+        return (Truth::True, Reason::Accepted, String::new());
+    };
+    let broken: Vec<_> = link.broken.values().flatten().cloned().collect();
+    if !broken.is_empty() {
+        let message = format!("{}; what else it does goes on", sentence(&broken));
+        return (Truth::False, Reason::InvalidSpec, message);
+    }
+    match credentials {
+        Credentials::Refused(faults) => {
+            (Truth::False, Reason::InvalidCredentials, sentence(faults))
+        }
+        Credentials::Usable if selects_nothing(link) => {
+            let message = "spec.selector, spec.remoteDiscoverySelector and spec.federatedServiceSelector are empty, \
+                           so nothing is mirrored: an empty selector matches nothing";
+            (Truth::True, Reason::NothingSelected, message.to_owned())
+        }
+        Credentials::Usable => (Truth::True, Reason::Accepted, String::new()),
+    }
+}
+
+const fn selects_nothing(link: &Link) -> bool {
+    link.gateway_selector.is_nothing()
+        && link.flat_selector.is_nothing()
+        && link.federated_selector.is_nothing()
+}
+
 fn sentence(faults: &[Fault]) -> String {
     let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
     faults.join("; ")
 }
 
-fn gateway_alive(entry: &Entry<'_>, use_of_gateway: UseOfGateway) -> Option<Condition> {
+fn gateway_alive(
+    entry: &Entry<'_>,
+    use_of_gateway: UseOfGateway,
+    view: &GatewayView,
+) -> Option<Condition> {
     let LinkSpec::Accepted(link) = &entry.view.spec else {
         return None;
     };
-    let view = &entry.view.gateway;
     let (truth, reason, message) = match (&link.gateway, &view.health) {
         (None, _) if use_of_gateway == UseOfGateway::None => return None,
         (None, _) => {
             let message = "spec.gatewayAddress is empty, so mirrors through it have no endpoints";
             (Truth::False, Reason::NoGateway, message.to_owned())
+        }
+        (Some(_), GatewayHealth::Unknown)
+            if entry.view.gateway.addresses.is_empty() && !view.addresses.is_empty() =>
+        {
+            let message =
+                "spec.gatewayAddress: no address could be resolved; those known last are used";
+            (Truth::Unknown, Reason::NotProbed, message.to_owned())
         }
         (Some(_), _) if view.addresses.is_empty() => {
             let message = "spec.gatewayAddress: no address could be resolved";
@@ -109,9 +145,19 @@ fn gateway_alive(entry: &Entry<'_>, use_of_gateway: UseOfGateway) -> Option<Cond
 }
 
 fn synced(entry: &Entry<'_>, left_out: usize) -> Condition {
-    let (truth, reason, mut message) = match &entry.view.remote {
-        Remote::Unknown { because, .. } => (Truth::False, Reason::NeverSynced, because.clone()),
-        Remote::Known(exports) => match &exports.contact {
+    let (truth, reason, mut message) = match (&entry.standing, &entry.view.remote) {
+        (Standing::Refused(_), _) => {
+            let message = "what was mirrored is kept as it was until the Link is accepted";
+            (Truth::False, Reason::InvalidSpec, message.to_owned())
+        }
+        (Standing::Duplicate(_), _) => {
+            let message = "this Link mirrors nothing";
+            (Truth::False, Reason::DuplicateTarget, message.to_owned())
+        }
+        (_, Remote::Unknown { because, .. }) => {
+            (Truth::False, Reason::NeverSynced, because.clone())
+        }
+        (_, Remote::Known(exports)) => match &exports.contact {
             Contact::Live => (Truth::True, Reason::Synced, String::new()),
             Contact::Silent { because } => (Truth::False, Reason::Unreachable, because.clone()),
         },

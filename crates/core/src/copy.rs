@@ -1,7 +1,7 @@
 //! What a mirror or federated service takes over from the Service that it stands for: all labels and
 //! annotations but those that carry meaning between clusters, describe the exporting cluster only, or
 //! are excluded by the Link.
-use crate::keys::{NEVER_COPIED_ANNOTATIONS, NEVER_COPIED_PREFIXES, OPAQUE_PORTS};
+use crate::keys::{EXPORTING, NEVER_COPIED_ANNOTATIONS, OPAQUE_PORTS, STEERING};
 use crate::selector::Exclusions;
 use crate::service::Labels;
 
@@ -9,7 +9,7 @@ use crate::service::Labels;
 pub(crate) fn labels(of: &Labels, excluded: &Exclusions) -> Labels {
     let copied = of
         .iter()
-        .filter(|(key, _)| !is_ours(key) && !excluded.contains(key));
+        .filter(|(key, _)| !key.starts_with(EXPORTING) && !steers(key) && !excluded.contains(key));
     copied
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect()
@@ -21,7 +21,7 @@ pub(crate) fn annotations(of: &Labels, excluded: &Exclusions) -> Labels {
     let copied = of.iter().filter(|(key, _)| {
         let key = key.as_str();
         key == OPAQUE_PORTS
-            || !(is_ours(key) || NEVER_COPIED_ANNOTATIONS.contains(&key) || excluded.contains(key))
+            || !(steers(key) || NEVER_COPIED_ANNOTATIONS.contains(&key) || excluded.contains(key))
     });
     copied
         .map(|(key, value)| (key.clone(), value.clone()))
@@ -29,8 +29,6 @@ pub(crate) fn annotations(of: &Labels, excluded: &Exclusions) -> Labels {
 }
 
 /// Another cluster's owner must not steer discovery here.
-fn is_ours(key: &str) -> bool {
-    NEVER_COPIED_PREFIXES
-        .iter()
-        .any(|prefix| key.starts_with(prefix))
+fn steers(key: &str) -> bool {
+    key.starts_with(STEERING)
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::keys::{CLUSTER_NAME, LOCAL_DISCOVERY, REMOTE_DISCOVERY};
-use crate::link::LinkKey;
+use crate::link::{LinkKey, Part};
 use crate::name::{LabelError, ServiceName};
 use crate::plan::{About, Problem};
 use crate::roster::Roster;
@@ -11,7 +11,7 @@ use crate::service::{
     Family, ManagedService, ManagedSlice, Service, ServiceKey, ServiceKind, SliceKey,
 };
 use crate::status::{Condition, ConditionType, LinkStatus, Reason, ServiceStatus, Truth};
-use crate::world::{LocalService, LocalSlice, World};
+use crate::world::{GatewayView, LocalService, LocalSlice, World};
 
 /// Why something wanted cannot be had.
 #[derive(Clone)]
@@ -48,6 +48,8 @@ pub(crate) enum List {
 pub(crate) struct Draft<'w> {
     pub(crate) world: &'w World,
     pub(crate) roster: Roster<'w>,
+    /// Of Links whose gateway has no address now: the one that it had.
+    recalled: &'w BTreeMap<&'w LinkKey, GatewayView>,
     pub(crate) wanted: BTreeMap<ServiceKey, Wanted>,
     /// Mirrors that stay as they are, whatever they are.
     pub(crate) held: BTreeSet<&'w ServiceKey>,
@@ -58,7 +60,7 @@ pub(crate) struct Draft<'w> {
 }
 
 impl<'w> Draft<'w> {
-    pub(crate) fn of(world: &'w World) -> Self {
+    pub(crate) fn of(world: &'w World, recalled: &'w BTreeMap<&'w LinkKey, GatewayView>) -> Self {
         let roster = Roster::of(world);
         let held = world
             .local
@@ -81,12 +83,20 @@ impl<'w> Draft<'w> {
         Self {
             world,
             roster,
+            recalled,
             wanted,
             held,
             problems,
             statuses,
             through_gateway,
         }
+    }
+
+    /// The gateway behind a Link: as it is, or as it was when it had an address.
+    pub(crate) fn gateway(&self, rank: usize) -> &'w GatewayView {
+        let entry = &self.roster.entries[rank];
+        let recalled = self.recalled.get(entry.key);
+        recalled.unwrap_or(&entry.view.gateway)
     }
 
     /// What keeps `key` from being ours to write, if anything does. `cluster`: which one it is to stand for, if one.
@@ -103,7 +113,7 @@ impl<'w> Draft<'w> {
             return Some(Obstacle::new(Reason::NameConflict, message));
         }
         if self.held.contains(key) {
-            let message = format!("Service {key} is kept for another Link");
+            let message = format!("Service {key} is kept as it is until its Link is put right");
             return Some(Obstacle::new(Reason::NameConflict, message));
         }
         let anothers = match local.services.get(key) {
@@ -200,6 +210,22 @@ pub(crate) fn mirrored(remote: ServiceKey, local: ServiceKey, message: &str) -> 
     }
 }
 
+/// The status of a Service that has a mirror, of no use.
+pub(crate) fn without_endpoints(remote: ServiceKey, why: &str) -> ServiceStatus {
+    let condition = Condition {
+        kind: ConditionType::Mirrored,
+        truth: Truth::False,
+        reason: Reason::Error,
+        // The wording that users of Linkerd look for.
+        message: format!("Failed to create mirror endpoints: {why}"),
+    };
+    ServiceStatus {
+        remote,
+        local: None,
+        conditions: vec![condition],
+    }
+}
+
 /// Why a Service cannot be had in any mode, if so.
 pub(crate) fn unusable(service: &Service) -> Option<Obstacle> {
     let message = match service.kind {
@@ -232,7 +258,10 @@ pub(crate) fn derived(of: &ServiceKey, suffix: &str) -> Result<ServiceKey, Obsta
 
 fn is_held(roster: &Roster<'_>, key: &ServiceKey, managed: &ManagedService) -> bool {
     match managed.labels.get(CLUSTER_NAME) {
-        Some(cluster) => roster.holds(cluster),
+        Some(cluster) => {
+            let flat = managed.labels.contains_key(REMOTE_DISCOVERY);
+            roster.holds(cluster, if flat { Part::Flat } else { Part::Gateway })
+        }
         // Memberships are held one by one: see `federate`.
         None if managed.annotations.contains_key(REMOTE_DISCOVERY)
             || managed.annotations.contains_key(LOCAL_DISCOVERY) =>

@@ -12,7 +12,7 @@ use crate::keys::{
     FEDERATED, FEDERATED_KNOWN, LOCAL_DISCOVERY, MIRRORED_SERVICE, REMOTE_DISCOVERY,
 };
 use crate::left;
-use crate::link::Link;
+use crate::link::{Link, Part};
 use crate::mirror::{is_derived, put, unknown_mode};
 use crate::name::ServiceName;
 use crate::plan::{About, Problem};
@@ -144,7 +144,7 @@ fn kept<'w>(
     left: bool,
 ) -> Option<Member<'w>> {
     let rank = draft.roster.rank(cluster);
-    if draft.roster.holds(cluster) {
+    if draft.roster.holds(cluster, Part::Federation) {
         return Some(Member::Held(rank.unwrap_or(usize::MAX), cluster));
     }
     let gone = (of.clone(), cluster.to_owned());

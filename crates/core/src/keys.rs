@@ -33,11 +33,15 @@ pub const SLICE_MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 /// Our value of [`SLICE_MANAGED_BY`]: other slice controllers leave such slices alone.
 pub const SLICE_MANAGED_BY_US: &str = "tombolo";
 
-/// Keys of meaning under these prefixes are ours to write and never copied from another cluster.
-pub(crate) const NEVER_COPIED_PREFIXES: [&str; 2] =
-    ["mirror.linkerd.io/", "multicluster.linkerd.io/"];
-/// Annotations that describe the exporting cluster only.
-pub(crate) const NEVER_COPIED_ANNOTATIONS: [&str; 3] = [
+/// Labels and annotations under this prefix tell discovery where to look: they are never copied.
+pub(crate) const STEERING: &str = "multicluster.linkerd.io/";
+/// Labels under this prefix say what becomes of the exported object only.
+pub(crate) const EXPORTING: &str = "mirror.linkerd.io/";
+/// Annotations that are ours to write, or describe the exporting cluster only.
+pub(crate) const NEVER_COPIED_ANNOTATIONS: [&str; 6] = [
+    REMOTE_RESOURCE_VERSION,
+    REMOTE_FQ_NAME,
+    GATEWAY_IDENTITY,
     "service.kubernetes.io/topology-aware-hints",
     "service.kubernetes.io/topology-mode",
     // Describes the exported object to `kubectl apply`; on the mirror it would be a lie.

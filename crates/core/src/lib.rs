@@ -26,6 +26,7 @@ pub mod liveness;
 mod mirror;
 pub mod name;
 pub mod plan;
+mod recall;
 pub mod rescue;
 mod roster;
 pub mod selector;

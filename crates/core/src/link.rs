@@ -1,6 +1,7 @@
 //! Links: what a cluster imports from another, parsed once. A value of type [`Link`] is well formed;
 //! what was refused is a [`Fault`] that names the object and the field. Where the texts come from is
 //! not known here.
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -59,6 +60,17 @@ pub struct Probe {
     pub failure_threshold: u32,
 }
 
+/// One of the things that a Link does; what is wrong with one of them is no matter of the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// Mirrors through the gateway.
+    Gateway,
+    /// Flat mirrors.
+    Flat,
+    /// Memberships of federated services.
+    Federation,
+}
+
 /// The spec of a Link that was accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
@@ -80,6 +92,9 @@ pub struct Link {
     pub flat_selector: Selector,
     /// What joins a federated service.
     pub federated_selector: Selector,
+    /// What is wrong with parts of it: those keep what they have and get nothing new, while the others go on. Their
+    /// selectors match nothing.
+    pub broken: BTreeMap<Part, Vec<Fault>>,
     /// Labels that are not copied.
     pub excluded_labels: Exclusions,
     /// Annotations that are not copied.
@@ -100,6 +115,7 @@ impl Link {
             gateway_selector: Selector::exported(),
             flat_selector: Selector::remote_discovery(),
             federated_selector: Selector::federated_member(),
+            broken: BTreeMap::new(),
             excluded_labels: Exclusions::default(),
             excluded_annotations: Exclusions::default(),
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::copy;
-use crate::draft::{Draft, List, Obstacle, Wanted, derived, mirrored, unusable};
+use crate::draft::{Draft, List, Obstacle, Wanted, derived, mirrored, unusable, without_endpoints};
 use crate::headless::{self, Found};
 use crate::keys::{
     CLUSTER_NAME, EXPORTED, EXPORTED_KNOWN, GATEWAY_IDENTITY, HEADLESS_MIRROR, MIRRORED_SERVICE,
@@ -35,13 +35,13 @@ pub(crate) fn want(draft: &mut Draft<'_>) {
     let mut headless = Vec::new();
     for rank in 0..draft.roster.entries.len() {
         let entry = &draft.roster.entries[rank];
-        let (key, view) = (entry.key, entry.view);
+        let key = entry.key;
         if let Standing::Active(link, exports) = entry.standing {
             for (remote, export) in &exports.services {
                 let from = From {
                     key,
                     link,
-                    gateway: &view.gateway,
+                    gateway: draft.gateway(rank),
                 };
                 headless.extend(want_one(draft, from, remote, export));
             }
@@ -83,11 +83,11 @@ fn want_one<'w>(
         Ok(local) => {
             let wanted = build(from, remote, export, mode, &local);
             let kind = wanted.service.kind;
-            draft.report(
-                from.key,
-                List::Mirrors,
-                mirrored(remote.clone(), local.clone(), ""),
-            );
+            let status = match unreachable(from, export, mode) {
+                Some(why) => without_endpoints(remote.clone(), why),
+                None => mirrored(remote.clone(), local.clone(), ""),
+            };
+            draft.report(from.key, List::Mirrors, status);
             draft.wanted.insert(local.clone(), wanted);
             if let Mode::Gateway = mode {
                 draft.through_gateway.insert(from.key);
@@ -103,6 +103,20 @@ fn want_one<'w>(
             draft.refuse(from.key, List::Mirrors, remote, obstacle);
             None
         }
+    }
+}
+
+/// Why a mirror that should have endpoints has none, if so.
+fn unreachable(from: From<'_>, export: &Export, mode: Mode) -> Option<&'static str> {
+    let served = export.readiness == Readiness::Ready;
+    match mode {
+        Mode::Gateway if served && from.link.gateway.is_none() => {
+            Some("spec.gatewayAddress of the Link is empty")
+        }
+        Mode::Gateway if served && from.gateway.addresses.is_empty() => {
+            Some("spec.gatewayAddress of the Link: no address could be resolved")
+        }
+        Mode::Gateway | Mode::Flat => None,
     }
 }
 

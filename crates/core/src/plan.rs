@@ -8,7 +8,7 @@ use crate::link::LinkKey;
 use crate::service::{ManagedService, ManagedSlice, ServiceKey, SliceKey};
 use crate::status::{Condition, ConditionType, LinkStatus, Reason, Truth};
 use crate::world::{Uid, World};
-use crate::{federate, mirror};
+use crate::{federate, mirror, recall};
 
 mod diff;
 
@@ -126,11 +126,15 @@ pub struct Plan {
 /// Plans over the whole world. Planning again after the plan was carried out yields no action.
 #[must_use]
 pub fn plan(world: &World) -> Plan {
-    let mut draft = Draft::of(world);
+    let recalled = recall::gateways(world);
+    let mut draft = Draft::of(world, &recalled);
     // Federated names come first: several clusters share them, a mirror belongs to one.
     federate::want(&mut draft);
     mirror::want(&mut draft);
     let actions = diff::actions(&draft);
+    let gateways: Vec<_> = (0..draft.roster.entries.len())
+        .map(|rank| draft.gateway(rank))
+        .collect();
     let Draft {
         roster,
         mut statuses,
@@ -138,14 +142,18 @@ pub fn plan(world: &World) -> Plan {
         through_gateway,
         ..
     } = draft;
-    for entry in &roster.entries {
+    for (entry, gateway) in roster.entries.iter().zip(gateways) {
         let use_of_gateway = if through_gateway.contains(entry.key) {
             UseOfGateway::Some
         } else {
             UseOfGateway::None
         };
         if let Some(status) = statuses.get_mut(entry.key) {
-            problems.extend(conditions::conclude(entry, use_of_gateway, status));
+            problems.extend(conditions::conclude(
+                entry,
+                (use_of_gateway, gateway),
+                status,
+            ));
         }
     }
     let mut statuses: BTreeMap<_, _> = statuses

@@ -2,7 +2,7 @@
 //! Knows nothing of Services.
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::link::{Fault, Link, LinkKey, LinkSpec};
+use crate::link::{Fault, Link, LinkKey, LinkSpec, Part};
 use crate::world::{Exports, LinkView, Remote, World};
 
 /// What a Link may do in this plan.
@@ -82,9 +82,15 @@ impl<'w> Roster<'w> {
         });
     }
 
-    /// Whether what came from the cluster of that name must stay as it is.
-    pub(crate) fn holds(&self, cluster: &str) -> bool {
-        self.held.contains(cluster) || (self.nameless && !self.by_target.contains_key(cluster))
+    /// Whether what came from the cluster of that name in that way must stay as it is.
+    pub(crate) fn holds(&self, cluster: &str, part: Part) -> bool {
+        let broken = || match self.rank(cluster).map(|rank| &self.entries[rank].standing) {
+            Some(Standing::Active(link, _)) => link.broken.contains_key(&part),
+            _ => false,
+        };
+        self.held.contains(cluster)
+            || (self.nameless && !self.by_target.contains_key(cluster))
+            || broken()
     }
 
     /// Whether an object of ours, whose label no longer says where it came from, must stay.

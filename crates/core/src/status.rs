@@ -78,6 +78,8 @@ pub enum Reason {
     PortConflict,
     /// The Link is as it should be.
     Accepted,
+    /// The Link is as it should be, but none of its selectors can match.
+    NothingSelected,
     /// The Link's spec was refused.
     InvalidSpec,
     /// The Link's credentials were refused.
@@ -114,6 +116,7 @@ impl Reason {
             Self::UnknownMode => "UnknownMode",
             Self::PortConflict => "PortConflict",
             Self::Accepted => "Accepted",
+            Self::NothingSelected => "NothingSelected",
             Self::InvalidSpec => "InvalidSpec",
             Self::InvalidCredentials => "InvalidCredentials",
             Self::DuplicateTarget => "DuplicateTarget",

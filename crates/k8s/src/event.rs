@@ -91,6 +91,7 @@ fn kind_and_reason(reason: Reason) -> (&'static str, &'static str) {
         | Reason::Error
         | Reason::PortConflict
         | Reason::Accepted
+        | Reason::NothingSelected
         | Reason::InvalidSpec
         | Reason::InvalidCredentials
         | Reason::DuplicateTarget

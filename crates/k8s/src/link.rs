@@ -1,10 +1,12 @@
 //! Link objects, read from JSON: whatever is in one, reading it ends in a value. A malformed field
-//! refuses the spec, by name, and nothing else.
+//! refuses the part of the spec that needs it, by name, and nothing else.
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde_json::Value;
-use tombolo_core::link::{Gateway, GatewayHost, Link, LinkKey, LinkSpec, Probe};
+use tombolo_core::link::{Gateway, GatewayHost, Link, LinkKey, LinkSpec, Part, Probe};
 use tombolo_core::name::{ClusterName, Namespace, check_dns_label};
-use tombolo_core::selector::Exclusions;
+use tombolo_core::selector::{Exclusions, Selector};
 use tombolo_core::world::{ClusterUid, CreatedAt};
 
 use crate::json::Reader;
@@ -74,7 +76,14 @@ pub fn version(text: Option<&str>) -> Option<u64> {
 fn spec(object: &Value, name: String) -> LinkSpec {
     let mut reader = Reader::new(name.clone());
     let target = target(&mut reader, object);
-    let gateway = gateway(&mut reader, object);
+    let mut of_gateway = Reader::new(name.clone());
+    let gateway = gateway(&mut of_gateway, object);
+    let gateway_selector = selector::read(&mut of_gateway, object, "spec.selector");
+    let mut of_flat = Reader::new(name.clone());
+    let flat_selector = selector::read(&mut of_flat, object, "spec.remoteDiscoverySelector");
+    let mut of_federation = Reader::new(name.clone());
+    let federated_selector =
+        selector::read(&mut of_federation, object, "spec.federatedServiceSelector");
     let mut of_probe = Reader::new(name);
     let probe_port = port(&mut of_probe, object, "spec.probeSpec.port");
     let probe = probe(&mut of_probe, object, probe_port);
@@ -82,9 +91,20 @@ fn spec(object: &Value, name: String) -> LinkSpec {
     let secret = reader
         .text(object, "spec.clusterCredentialsSecret")
         .map(str::to_owned);
-    let gateway_selector = selector::read(&mut reader, object, "spec.selector");
-    let flat_selector = selector::read(&mut reader, object, "spec.remoteDiscoverySelector");
-    let federated_selector = selector::read(&mut reader, object, "spec.federatedServiceSelector");
+    let readers = [
+        (Part::Gateway, of_gateway),
+        (Part::Flat, of_flat),
+        (Part::Federation, of_federation),
+    ];
+    let broken: BTreeMap<_, _> = { readers.into_iter() }
+        .map(|(part, reader)| (part, reader.faults))
+        .filter(|(_, faults)| !faults.is_empty())
+        .collect();
+    // What is half read would match too much.
+    let whole = |part: Part, selector| match broken.contains_key(&part) {
+        true => Selector::nothing(),
+        false => selector,
+    };
     let excluded_labels = exclusions(&mut reader, object, "spec.excludedLabels");
     let excluded_annotations = exclusions(&mut reader, object, "spec.excludedAnnotations");
     match target {
@@ -95,9 +115,10 @@ fn spec(object: &Value, name: String) -> LinkSpec {
             gateway,
             probe: probe.filter(|_| of_probe.faults.is_empty()),
             probe_faults: of_probe.faults,
-            gateway_selector,
-            flat_selector,
-            federated_selector,
+            gateway_selector: whole(Part::Gateway, gateway_selector),
+            flat_selector: whole(Part::Flat, flat_selector),
+            federated_selector: whole(Part::Federation, federated_selector),
+            broken,
             excluded_labels,
             excluded_annotations,
         }),

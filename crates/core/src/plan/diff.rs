@@ -2,6 +2,7 @@
 use crate::draft::{Draft, Wanted};
 use crate::keys::{CLUSTER_NAME, REMOTE_DISCOVERY};
 use crate::left;
+use crate::link::Part;
 use crate::plan::{Action, Precondition};
 use crate::service::{ManagedService, ManagedSlice, ServiceKey, ServicePort, SliceKey};
 use crate::world::{LocalService, LocalSlice};
@@ -169,7 +170,8 @@ fn is_held(draft: &Draft<'_>, key: &SliceKey, managed: &ManagedSlice) -> bool {
     }
     draft.held.contains(&key.service)
         || match managed.labels.get(CLUSTER_NAME) {
-            Some(cluster) => draft.roster.holds(cluster),
+            // Flat mirrors have none.
+            Some(cluster) => draft.roster.holds(cluster, Part::Gateway),
             None => draft.roster.holds_unlabelled(key.service.name.as_str()),
         }
 }

@@ -3,14 +3,16 @@
 //! ```text
 //! uid U | ns NAME... | service NS/NAME ... | left NS/NAME ... | taken-slice NS/NAME.ipv4
 //! old-slice NS/NAME SLICE | unlinked TARGET... | taken-over NS/NAME
-//! link NAME [age=N] [to=T] [gateway=IP,..:PORT] [identity=I] [select|flat|fed=KEY=VALUE|none] ...
+//! link NAME [age=N] [to=T] [gateway=IP,..:PORT] [identity=I] [select|flat|fed=KEY=VALUE|none]
+//!      [broken=gateway|flat|fed] ...
 //! export LINK NS/NAME [rv=N] [@label=value] [#annotation=value] [ports=http:80,..] [empty]
 //!        [headless] [hosts=NAME,NAME:down,..|nameless]
 //! ```
 //! `m/` stands for `mirror.linkerd.io/`, `mc/` for `multicluster.linkerd.io/`.
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::link::{Fault, Gateway, GatewayHost, Link, LinkKey, LinkSpec};
+use crate::link::{Fault, Gateway, GatewayHost, Link, LinkKey, LinkSpec, Part};
 use crate::name::{ClusterName, Hostname, Namespace, ServiceName};
 use crate::plan::{Action, Plan, Precondition};
 use crate::selector::{Exclusions, Selector};
@@ -275,6 +277,7 @@ fn link(rest: &str) -> (LinkKey, LinkView) {
         gateway_selector: selector(rest, "select", Selector::exported()),
         flat_selector: selector(rest, "flat", Selector::remote_discovery()),
         federated_selector: selector(rest, "fed", Selector::federated_member()),
+        broken: broken(rest, name),
         excluded_labels: exclusions("exclude-labels"),
         excluded_annotations: exclusions("exclude-annotations"),
         ..Link::to(target.clone())
@@ -313,6 +316,24 @@ fn link(rest: &str) -> (LinkKey, LinkView) {
         remote: remote(rest),
     };
     (link_key(name), view)
+}
+
+fn broken(rest: &str, name: &str) -> BTreeMap<Part, Vec<Fault>> {
+    let Some(text) = value(rest, "broken") else {
+        return BTreeMap::new();
+    };
+    let part = match text {
+        "gateway" => Part::Gateway,
+        "flat" => Part::Flat,
+        "fed" => Part::Federation,
+        other => panic!("unknown part {other:?}"),
+    };
+    let fault = Fault {
+        object: format!("Link mc/{name}"),
+        field: text.to_owned(),
+        why: "is wrong".to_owned(),
+    };
+    BTreeMap::from([(part, vec![fault])])
 }
 
 fn remote(rest: &str) -> Remote {

@@ -219,13 +219,41 @@ fn a_fault_names_object_and_field() {
                 faults
             }
             LinkSpec::Accepted(link) => {
-                assert!(pointer.starts_with("/probeSpec"), "{pointer} was accepted");
-                assert_eq!(link.probe, None);
-                link.probe_faults
+                let broken: Vec<_> = link.broken.values().flatten().cloned().collect();
+                match pointer.starts_with("/probeSpec") {
+                    true => assert_eq!((link.probe, broken.len()), (None, 0)),
+                    false => assert_eq!(broken.len(), 1, "{pointer} was accepted"),
+                }
+                link.probe_faults.into_iter().chain(broken).collect()
             }
         };
         let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
         assert_eq!(faults, [format!("Link tombolo/east: {want}")]);
+    }
+}
+
+#[test]
+fn what_is_wrong_with_one_mode_is_no_matter_of_the_others() {
+    for (field, value, part) in [
+        ("gatewayPort", json!("http"), Part::Gateway),
+        ("selector", json!({"matchLabels": {"a": 1}}), Part::Gateway),
+        ("remoteDiscoverySelector", json!([]), Part::Flat),
+        ("federatedServiceSelector", json!(7), Part::Federation),
+    ] {
+        let mut spec = base();
+        spec["federatedServiceSelector"] = json!({"matchLabels": {"a": "b"}});
+        spec[field] = value;
+        let LinkSpec::Accepted(link) = read(&link(spec)).unwrap().spec else {
+            panic!("{field} refuses the whole Link");
+        };
+        assert_eq!(link.broken.keys().collect::<Vec<_>>(), [&part], "{field}");
+        for (of, selector) in [
+            (Part::Gateway, &link.gateway_selector),
+            (Part::Flat, &link.flat_selector),
+            (Part::Federation, &link.federated_selector),
+        ] {
+            assert_eq!(selector.is_nothing(), of == part, "{field}: {of:?}");
+        }
     }
 }
 

@@ -78,7 +78,7 @@ fn an_empty_flat_selector_leaves_the_gateway_mode() {
       #m/remote-svc-fq-name=service-one.ns1.svc.cluster.local
        -> []
     remote: GatewayAlive=False (NoGateway: spec.gatewayAddress is empty, so mirrors through it have no endpoints)
-      mirror ns1/service-one -> ns1/service-one-remote
+      mirror ns1/service-one -> none Mirrored=False (Error: Failed to create mirror endpoints: spec.gatewayAddress of the Link is empty)
     ");
 }
 
@@ -92,7 +92,7 @@ fn without_any_selector_nothing_is_mirrored() {
         export remote ns1/service-two @m/exported=remote-discovery
         export remote ns1/service-three @m/federated=member
         export remote ns1/service-four @m/exported=banana
-    "), @"remote:");
+    "), @"remote: Accepted=True (NothingSelected: spec.selector, spec.remoteDiscoverySelector and spec.federatedServiceSelector are empty, so nothing is mirrored: an empty selector matches nothing)");
 }
 
 #[test]
@@ -314,7 +314,7 @@ fn a_gateway_name_that_does_not_resolve_is_a_condition() {
       #m/remote-svc-fq-name=s.ns1.svc.cluster.local
       http:4143 -> []
     remote: GatewayAlive=False (NoGateway: spec.gatewayAddress: no address could be resolved)
-      mirror ns1/s -> ns1/s-remote
+      mirror ns1/s -> none Mirrored=False (Error: Failed to create mirror endpoints: spec.gatewayAddress of the Link: no address could be resolved)
     ");
 }
 
@@ -461,5 +461,33 @@ fn a_port_that_changed_here_alone_is_put_right() {
       a:2
     remote: GatewayAlive=Unknown (NotProbed)
       mirror ns1/s -> ns1/s-remote
+    ");
+}
+
+#[test]
+fn a_gateway_that_does_not_resolve_any_more_is_where_it_was() {
+    let before = "
+        ns ns1
+        link remote gateway=192.0.2.127,192.0.2.128:888
+        export remote ns1/s @m/exported=true
+    ";
+    let now = "
+        ns ns1
+        link remote gateway=:888
+        export remote ns1/s @m/exported=true
+        export remote ns1/t @m/exported=true
+    ";
+    assert_snapshot!(replanned(before, now), @r"
+    create Service ns1/t-remote
+      @m/cluster-name=remote @m/mirrored-service=true
+      #m/remote-resource-version=1 #m/remote-svc-fq-name=t.ns1.svc.cluster.local
+      http:80
+    create EndpointSlice ns1/t-remote.ipv4
+      @endpointslice.kubernetes.io/managed-by=tombolo @kubernetes.io/service-name=t-remote @m/cluster-name=remote @m/mirrored-service=true
+      #m/remote-svc-fq-name=t.ns1.svc.cluster.local
+      http:888 -> [192.0.2.127 Ready, 192.0.2.128 Ready]
+    remote: GatewayAlive=Unknown (NotProbed: spec.gatewayAddress: no address could be resolved; those known last are used)
+      mirror ns1/s -> ns1/s-remote
+      mirror ns1/t -> ns1/t-remote
     ");
 }

@@ -25,7 +25,7 @@ fn a_mirror_that_is_as_it_shall_be_is_not_written() {
       #m/remote-svc-fq-name=s.ns1.svc.cluster.local
        -> []
     remote: GatewayAlive=False (NoGateway: spec.gatewayAddress is empty, so mirrors through it have no endpoints)
-      mirror ns1/s -> ns1/s-remote
+      mirror ns1/s -> none Mirrored=False (Error: Failed to create mirror endpoints: spec.gatewayAddress of the Link is empty)
     ");
 }
 
@@ -43,7 +43,7 @@ fn a_mirror_of_another_version_is_taken_over() {
       #m/remote-resource-version=2 #m/remote-svc-fq-name=s.ns1.svc.cluster.local
       http:80
     remote: GatewayAlive=False (NoGateway: spec.gatewayAddress is empty, so mirrors through it have no endpoints)
-      mirror ns1/s -> ns1/s-remote
+      mirror ns1/s -> none Mirrored=False (Error: Failed to create mirror endpoints: spec.gatewayAddress of the Link is empty)
     ");
 }
 
@@ -102,7 +102,7 @@ fn old_endpoints_go_once_there_are_new_ones() {
        -> []
     delete Endpoints ns1/s-remote and {"s-remote-x7k2p"}
     remote: GatewayAlive=False (NoGateway: spec.gatewayAddress is empty, so mirrors through it have no endpoints)
-      mirror ns1/s -> ns1/s-remote
+      mirror ns1/s -> none Mirrored=False (Error: Failed to create mirror endpoints: spec.gatewayAddress of the Link is empty)
     "#);
 }
 

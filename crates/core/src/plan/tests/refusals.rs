@@ -167,7 +167,7 @@ fn a_link_whose_spec_is_refused_loses_nothing() {
     "), @r"
     other:
       member ns1/f -> ns1/f-federated
-    remote: Accepted=False (InvalidSpec: Link mc/remote: spec.gatewayPort: is wrong)
+    remote: Accepted=False (InvalidSpec: Link mc/remote: spec.gatewayPort: is wrong) Synced=False (InvalidSpec: what was mirrored is kept as it was until the Link is accepted)
       mirror ns1/s -> ns1/s-remote Mirrored=True (Mirrored: kept as it was)
       member ns1/f -> ns1/f-federated Mirrored=True (Mirrored: kept as it was)
     ! Link mc/remote: InvalidSpec: Link mc/remote: spec.gatewayPort: is wrong
@@ -186,7 +186,7 @@ fn a_link_that_lost_its_target_loses_nothing() {
       #mc/remote-discovery=f@remote
       http:80
     other:
-    remote: Accepted=False (InvalidSpec: Link mc/remote: spec.targetClusterName: is wrong)
+    remote: Accepted=False (InvalidSpec: Link mc/remote: spec.targetClusterName: is wrong) Synced=False (InvalidSpec: what was mirrored is kept as it was until the Link is accepted)
     ! Link mc/remote: InvalidSpec: Link mc/remote: spec.targetClusterName: is wrong
     ");
 }
@@ -227,7 +227,7 @@ fn of_two_links_with_one_target_the_older_stays_untouched() {
         "{older}\nlink a-twin age=1 to=remote\nexport a-twin ns1/other @m/exported=remote-discovery"
     );
     assert_snapshot!(replanned(older, &both), @r#"
-    a-twin: Accepted=False (DuplicateTarget: Link mc/a-twin: spec.targetClusterName: "remote" is the target of the older Link mc/remote)
+    a-twin: Accepted=False (DuplicateTarget: Link mc/a-twin: spec.targetClusterName: "remote" is the target of the older Link mc/remote) Synced=False (DuplicateTarget: this Link mirrors nothing)
     remote:
       mirror ns1/s -> ns1/s-remote
       member ns1/f -> ns1/f-federated
@@ -242,7 +242,7 @@ fn links_of_one_age_go_by_name() {
         link a to=remote
     "), @r#"
     a:
-    b: Accepted=False (DuplicateTarget: Link mc/b: spec.targetClusterName: "remote" is the target of the older Link mc/a)
+    b: Accepted=False (DuplicateTarget: Link mc/b: spec.targetClusterName: "remote" is the target of the older Link mc/a) Synced=False (DuplicateTarget: this Link mirrors nothing)
     ! Link mc/b: DuplicateTarget: Link mc/b: spec.targetClusterName: "remote" is the target of the older Link mc/a
     "#);
 }
@@ -266,5 +266,65 @@ fn a_write_that_failed_is_shown_until_it_is_done() {
     assert_snapshot!(replanned(exported, exported), @r"
     remote:
       mirror ns1/s -> ns1/s-remote
+    ");
+}
+
+#[test]
+fn what_is_wrong_with_one_mode_is_no_matter_of_the_others() {
+    let before = "
+        ns ns1
+        link remote gateway=192.0.2.127:888
+        export remote ns1/s @m/exported=true
+        export remote ns1/f @m/federated=member
+        export remote ns1/flat @m/exported=remote-discovery
+    ";
+    let now = |broken: &str| {
+        format!(
+            "
+            ns ns1
+            link remote gateway=192.0.2.127:888 {broken}
+        "
+        )
+    };
+    assert_snapshot!(replanned(before, &now("broken=gateway select=none")), @r"
+    delete Service ns1/f-federated (uid-of-ns1/f-federated)
+    delete Service ns1/flat-remote (uid-of-ns1/flat-remote)
+    remote: Accepted=False (InvalidSpec: Link mc/remote: gateway: is wrong; what else it does goes on) GatewayAlive=Unknown (NotProbed)
+      mirror ns1/s -> ns1/s-remote Mirrored=True (Mirrored: kept as it was)
+    ! Link mc/remote: InvalidSpec: Link mc/remote: gateway: is wrong; what else it does goes on
+    ");
+    assert_snapshot!(replanned(before, &now("broken=flat flat=none")), @r"
+    delete Service ns1/f-federated (uid-of-ns1/f-federated)
+    delete Service ns1/s-remote (uid-of-ns1/s-remote)
+    delete EndpointSlice ns1/s-remote.ipv4 (uid-of-ns1/s-remote)
+    remote: Accepted=False (InvalidSpec: Link mc/remote: flat: is wrong; what else it does goes on) GatewayAlive=Unknown (NotProbed)
+      mirror ns1/flat -> ns1/flat-remote Mirrored=True (Mirrored: kept as it was)
+    ! Link mc/remote: InvalidSpec: Link mc/remote: flat: is wrong; what else it does goes on
+    ");
+    assert_snapshot!(replanned(before, &now("broken=fed fed=none")), @r"
+    delete Service ns1/flat-remote (uid-of-ns1/flat-remote)
+    delete Service ns1/s-remote (uid-of-ns1/s-remote)
+    delete EndpointSlice ns1/s-remote.ipv4 (uid-of-ns1/s-remote)
+    remote: Accepted=False (InvalidSpec: Link mc/remote: fed: is wrong; what else it does goes on) GatewayAlive=Unknown (NotProbed)
+      member ns1/f -> ns1/f-federated Mirrored=True (Mirrored: kept as it was)
+    ! Link mc/remote: InvalidSpec: Link mc/remote: fed: is wrong; what else it does goes on
+    ");
+}
+
+#[test]
+fn a_mode_that_is_broken_gets_nothing_new_and_the_others_do() {
+    assert_snapshot!(planned("
+        ns ns1
+        link remote broken=gateway select=none
+        export remote ns1/s @m/exported=true
+        export remote ns1/flat @m/exported=remote-discovery
+    "), @r"
+    create Service ns1/flat-remote
+      @m/cluster-name=remote @m/mirrored-service=true @mc/remote-discovery=remote @mc/remote-service=flat
+      #m/remote-resource-version=1 #m/remote-svc-fq-name=flat.ns1.svc.cluster.local
+      http:80
+    remote: Accepted=False (InvalidSpec: Link mc/remote: gateway: is wrong; what else it does goes on)
+      mirror ns1/flat -> ns1/flat-remote
+    ! Link mc/remote: InvalidSpec: Link mc/remote: gateway: is wrong; what else it does goes on
     ");
 }
