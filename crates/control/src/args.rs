@@ -3,6 +3,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use tombolo_core::name::{LabelError, Namespace};
+
 /// How it is run by hand, as its help shows.
 const EXAMPLES: &str = "\
 Examples:
@@ -46,10 +48,10 @@ pub struct Args {
     #[arg(long, value_name = "FILE", required_unless_present = "plaintext")]
     pub issuer_key: Option<PathBuf>,
     /// Namespace of the control plane, in every cluster of the mesh
-    #[arg(long, default_value = "tombolo")]
+    #[arg(long, value_parser = namespace, default_value = "tombolo")]
     pub namespace: String,
     /// Namespace of a Linkerd beside it, whose pods and credentials are taken for this mesh's too
-    #[arg(long, value_name = "NAMESPACE", default_value = "linkerd")]
+    #[arg(long, value_name = "NAMESPACE", value_parser = namespace, default_value = "linkerd")]
     pub linkerd_namespace: String,
     /// DNS domain of this cluster
     #[arg(long, default_value = "cluster.local")]
@@ -75,6 +77,11 @@ pub struct Args {
     /// What gateways of this cluster forward to for other clusters
     #[arg(long, value_enum, value_name = "WHAT", default_value_t = GatewayExports::Labelled)]
     pub gateway_exports: GatewayExports,
+}
+
+/// A name that a namespace can have.
+fn namespace(text: &str) -> Result<String, LabelError> {
+    Namespace::parse(text).map(|namespace| namespace.as_str().to_owned())
 }
 
 /// Where to listen.
@@ -125,6 +132,14 @@ pub enum GatewayExports {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_namespace_is_one() {
+        assert_eq!(namespace("tombolo").as_deref(), Ok("tombolo"));
+        for text in ["Bad NS", "", "a.b", "-a"] {
+            assert!(namespace(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn an_address_may_have_a_port() {

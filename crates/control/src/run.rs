@@ -2,8 +2,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
-use kube::config::{Config, KubeConfigOptions, Kubeconfig};
+use kube::config::Config;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tombolo_shell::admin::{Admin, Shutdown};
@@ -30,7 +29,6 @@ use crate::identity::name::Scheme;
 use crate::policy::server::Policies;
 use crate::server::{self, Bounds, Entrance, Plaintext, Port, Shared, Streams};
 use crate::world::carry::{self, Job};
-use crate::world::checked;
 use crate::world::feed::{self, Cluster, Source};
 use crate::world::links::Links;
 use crate::world::links::introduced::Introduced;
@@ -38,14 +36,13 @@ use crate::world::metrics::Counts;
 use crate::world::owner::{Owner, Parts};
 
 mod listeners;
+mod own;
 mod trust;
 
 /// How long what is under way may take to end once the process is asked to stop.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
 /// What watches may hand over ahead of the owner.
 const INPUTS_MAX: usize = 1024;
-/// Connecting to an API server takes no longer.
-const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Runs the control plane until the process is asked to stop.
 ///
@@ -87,7 +84,7 @@ async fn start(args: Args, drain: Drain, tasks: &Tasks) -> anyhow::Result<()> {
     let heard = ready.condition("the API server of this cluster");
     let metrics = Metrics::new();
     metrics.register_process(&Clock::system());
-    let (client, config, cluster) = local_client(&args).await?;
+    let (client, config, cluster) = own::client(&args).await?;
     let shared = Arc::new(share(&args, &cluster, &drain));
     let trust = Trust::establish(&args, &shared.scheme, tasks).await?;
     let counts = Counts::register(&metrics, &shared.streams);
@@ -234,42 +231,4 @@ impl Ports<'_> {
         let end = (self.tasks.clone(), self.drain.clone());
         self.tasks.spawn(name, server::serve(port, router, end));
     }
-}
-
-/// A client of the own API server, and what its cluster is called.
-async fn local_client(args: &Args) -> anyhow::Result<(kube::Client, Config, String)> {
-    let path = args.kubeconfig.display();
-    let kubeconfig = Kubeconfig::read_from(&args.kubeconfig)
-        .with_context(|| format!("cannot read the kubeconfig {path}"))?;
-    let cluster = args.cluster_name.clone();
-    let cluster = cluster
-        .or_else(|| cluster_of(&kubeconfig, args.context.as_deref()))
-        .unwrap_or_else(|| "local".to_owned());
-    let options = KubeConfigOptions {
-        context: args.context.clone(),
-        ..KubeConfigOptions::default()
-    };
-    let mut config = Config::from_custom_kubeconfig(kubeconfig, &options)
-        .await
-        .with_context(|| format!("the kubeconfig {path} cannot be used"))?;
-    // Such an authority vouches for nobody, and every connection would fail.
-    anyhow::ensure!(
-        config
-            .root_cert
-            .as_ref()
-            .is_none_or(|certs| !certs.is_empty()),
-        "the kubeconfig {path} cannot be used: clusters.certificate-authority-data: holds no certificate"
-    );
-    config.connect_timeout = Some(CONNECT_DEADLINE);
-    let client = checked::client(config.clone())
-        .with_context(|| format!("no client from the kubeconfig {path}"))?;
-    Ok((client, config, cluster))
-}
-
-/// What a context calls its cluster.
-fn cluster_of(kubeconfig: &Kubeconfig, context: Option<&str>) -> Option<String> {
-    let context = context.or(kubeconfig.current_context.as_deref())?;
-    let named = kubeconfig.contexts.iter().find(|c| c.name == context)?;
-    let cluster = &named.context.as_ref()?.cluster;
-    (!cluster.is_empty()).then(|| cluster.clone())
 }

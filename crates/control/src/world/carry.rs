@@ -156,7 +156,22 @@ async fn write_group(
         tracing::warn!(service = %service, error = failure, "a write failed");
         return (service, written, Err(failure));
     }
-    tracing::info!(service = %service, writes = written, "written");
+    let deletes = |action: &&Action| match action {
+        Action::DeleteService { .. }
+        | Action::DeleteSlice { .. }
+        | Action::DeleteOldEndpoints { .. } => true,
+        Action::ApplyService { .. } | Action::ApplySlice { .. } => false,
+    };
+    match group.iter().filter(deletes).count() {
+        0 => tracing::info!(service = %service, writes = written, "written"),
+        deletions if deletions == group.len() => {
+            tracing::info!(service = %service, deletions, "deleted");
+        }
+        deletions => {
+            let writes = group.len() - deletions;
+            tracing::info!(service = %service, writes, deletions, "written, and deleted in part");
+        }
+    }
     (service, written, Ok(()))
 }
 

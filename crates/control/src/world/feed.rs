@@ -37,6 +37,11 @@ const SERVERS_EVERY: Duration = Duration::from_secs(3);
 const SERVERS_GROUP: &str = "policy.linkerd.io";
 const SERVERS_VERSION: &str = "policy.linkerd.io/v1beta3";
 const SERVERS: &str = "servers";
+/// The watch of Services.
+pub(crate) const SERVICES: &str = "services";
+/// The watch of slices.
+pub(crate) const SLICES: &str = "slices";
+const PODS: &str = "pods";
 
 /// After this many silences in a row, the watches may hang on connections that nobody serves.
 const SILENCES_SUSPECT: u32 = 2;
@@ -71,6 +76,8 @@ pub(crate) enum What {
         watch: &'static str,
         /// For people.
         why: String,
+        /// Whether the role of our credentials does not allow it.
+        denied: Denied,
     },
     /// The cluster answered; its uid, if we may read that.
     Answered(Option<String>),
@@ -78,6 +85,28 @@ pub(crate) enum What {
     Silent(String),
     /// The cluster answered that it does not accept our credentials.
     Refused,
+}
+
+impl What {
+    /// The watch that has listed all, if this says so.
+    pub(crate) const fn listed(&self) -> Option<&'static str> {
+        match self {
+            Self::Service(Event::InitDone) => Some(SERVICES),
+            Self::Slice(Event::InitDone) => Some(SLICES),
+            Self::Pod(Event::InitDone) => Some(PODS),
+            Self::Server(Event::InitDone) => Some(SERVERS),
+            _ => None,
+        }
+    }
+}
+
+/// Whether the API server said that we may not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Denied {
+    /// It did (403).
+    Yes,
+    /// It failed for another reason.
+    No,
 }
 
 /// Which cluster something comes from.
@@ -132,17 +161,17 @@ impl Cluster {
         let client = || self.client.clone();
         self.watch(
             tasks,
-            "services",
+            SERVICES,
             Api::<Service>::all(client()),
             What::Service,
         );
         self.watch(
             tasks,
-            "slices",
+            SLICES,
             Api::<EndpointSlice>::all(client()),
             What::Slice,
         );
-        self.watch(tasks, "pods", Api::<Pod>::all(client()), What::Pod);
+        self.watch(tasks, PODS, Api::<Pod>::all(client()), What::Pod);
         tasks.spawn("watch of servers", self.clone().follow_servers());
         if self.source == Source::Local {
             let namespaces = Api::<Namespace>::all(client());
@@ -150,9 +179,11 @@ impl Cluster {
             let secrets = Api::<Secret>::all(client());
             let config = Config::default().fields(SECRET_FIELDS);
             self.watch_with(tasks, "secrets", (secrets, config), What::Secret);
+            let links = client();
+            let open = move || link_watch(links.clone());
             tasks.spawn(
                 "watch of links",
-                self.clone().run("links", link_watch(client()), What::Link),
+                self.clone().run("links", open, What::Link),
             );
         }
     }
@@ -165,8 +196,8 @@ impl Cluster {
         let kind = GroupVersionKind::gvk(SERVERS_GROUP, "v1beta3", "Server");
         let resource = ApiResource::from_gvk_with_plural(&kind, SERVERS);
         let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
-        let stream = watcher(api, Config::default()).boxed();
-        self.run("servers", stream, What::Server).await;
+        let open = move || watcher(api.clone(), Config::default()).boxed();
+        self.run(SERVERS, open, What::Server).await;
     }
 
     fn watch<K>(&self, tasks: &Tasks, name: &'static str, api: Api<K>, wrap: fn(Event<K>) -> What)
@@ -185,19 +216,20 @@ impl Cluster {
     ) where
         K: kube::Resource + Clone + DeserializeOwned + Debug + Send + 'static,
     {
-        let stream = watcher(api, config).boxed();
-        tasks.spawn("watch", self.clone().run(name, stream, wrap));
+        let open = move || watcher(api.clone(), config.clone()).boxed();
+        tasks.spawn("watch", self.clone().run(name, open, wrap));
     }
 
     async fn run<K>(
         self,
         name: &'static str,
-        mut stream: BoxStream<'static, watcher::Result<Event<K>>>,
+        open: impl Fn() -> BoxStream<'static, watcher::Result<Event<K>>> + Send,
         wrap: fn(Event<K>) -> What,
     ) where
         K: Send + 'static,
     {
         let mut pause = RETRY_FIRST;
+        let mut stream = open();
         while let Some(item) = stream.next().await {
             let what = match item {
                 Ok(event) => {
@@ -210,9 +242,20 @@ impl Cluster {
                 Err(error) => What::Failed {
                     watch: name,
                     why: told(name, &error),
+                    denied: denied(&error),
                 },
             };
             let failed = matches!(what, What::Failed { .. });
+            if matches!(
+                what,
+                What::Failed {
+                    denied: Denied::Yes,
+                    ..
+                }
+            ) {
+                // What is allowed again is listed anew, by which it is known that it is.
+                stream = open();
+            }
             if !self.hand_over(what).await {
                 return;
             }
@@ -299,7 +342,7 @@ async fn ask(client: &kube::Client, question: &mut Option<Question>) -> What {
         Ok(Err(kube::Error::Api(status))) => match status.code {
             401 => What::Refused,
             403 | 404 => What::Answered(None),
-            code => What::Silent(format!("it answers {code}: {}", status.message)),
+            code => What::Silent(format!("it answers {code}: {}", words(&status))),
         },
         Ok(Err(error)) => What::Silent(causes(&error)),
     };
@@ -364,18 +407,42 @@ async fn choose(client: &kube::Client) -> Result<Question, kube::Error> {
     }
 }
 
-/// Why a watch failed, in the API server's own words where it has some.
-fn told(watch: &str, error: &watcher::Error) -> String {
-    let status = match error {
+fn status_of(error: &watcher::Error) -> Option<&kube::core::Status> {
+    match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status))
         | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-        | watcher::Error::WatchError(status) => status,
-        other => return format!("{watch}: {}", causes(other)),
+        | watcher::Error::WatchError(status) => Some(status),
+        _ => None,
+    }
+}
+
+fn denied(error: &watcher::Error) -> Denied {
+    match status_of(error) {
+        Some(status) if status.code == 403 => Denied::Yes,
+        _ => Denied::No,
+    }
+}
+
+/// Why a watch failed, in the API server's own words where it has some.
+fn told(watch: &str, error: &watcher::Error) -> String {
+    let Some(status) = status_of(error) else {
+        return format!("{watch}: {}", causes(error));
     };
     if watch == "links" && status.code == 404 {
         return "links: this cluster does not know them: apply what `tombolo manifests crds` prints".to_owned();
     }
-    format!("{watch}: {} ({})", status.message.trim_end(), status.code)
+    format!("{watch}: {} ({})", words(status), status.code)
+}
+
+/// What a Status says; what its code stands for where it says nothing.
+fn words(status: &kube::core::Status) -> &str {
+    let said = [&status.message, &status.reason].map(|text| text.trim());
+    let standard = || {
+        let code = http::StatusCode::from_u16(status.code).ok();
+        code.and_then(|code| code.canonical_reason())
+    };
+    let found = said.into_iter().find(|text| !text.is_empty());
+    found.or_else(standard).unwrap_or("nothing more")
 }
 
 /// An error and its causes in one line; kube's errors hold no credentials.
@@ -399,6 +466,23 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn an_answer_without_words_is_told_by_its_code() {
+        for (message, reason, want) in [
+            ("etcd is gone\n", "X", "etcd is gone"),
+            (" ", "ServiceUnavailable", "ServiceUnavailable"),
+            ("", "", "Service Unavailable"),
+        ] {
+            let status = kube::core::Status {
+                message: message.to_owned(),
+                reason: reason.to_owned(),
+                code: 503,
+                ..kube::core::Status::default()
+            };
+            assert_eq!(words(&status), want);
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn list_that_keeps_failing_is_asked_for_less_and_less_often() {
         let (inputs, mut received) = mpsc::channel(1000);
@@ -412,8 +496,8 @@ mod tests {
         };
         let begun_and_failed =
             || stream::iter([Ok(Event::Init), Err(watcher::Error::NoResourceVersion)]);
-        let stream = stream::repeat_with(begun_and_failed).flatten().boxed();
-        let run = cluster.run("services", stream, What::Service);
+        let open = move || stream::repeat_with(begun_and_failed).flatten().boxed();
+        let run = cluster.run("services", open, What::Service);
         let ten = Duration::from_secs(10);
         assert!(tokio::time::timeout(ten, run).await.is_err());
         let mut failed = 0;

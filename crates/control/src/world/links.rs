@@ -290,7 +290,7 @@ impl Links {
             let because = match peer.control.signal() {
                 Signal::Down { because } => because.clone(),
                 _ if !peer.trouble.is_empty() => {
-                    let troubles: Vec<_> = peer.trouble.values().map(String::as_str).collect();
+                    let troubles: Vec<_> = peer.trouble.values().map(|t| t.why.as_str()).collect();
                     troubles.join("; ")
                 }
                 _ => WAITING.to_owned(),
@@ -304,7 +304,12 @@ impl Links {
             Some(decision) if asked && decision.verdict != Verdict::Alive => Contact::Silent {
                 because: decision.to_string(),
             },
-            _ => Contact::Live,
+            _ => match peer.denied() {
+                Some(why) => Contact::Silent {
+                    because: why.to_owned(),
+                },
+                None => Contact::Live,
+            },
         };
         let services = match &state.object.spec {
             LinkSpec::Accepted(link) => interesting(&peer.exports, link),
@@ -392,16 +397,18 @@ impl LinkState {
         else {
             return self.credentials.clone();
         };
-        if !peer.refuses_us() {
-            return Credentials::Usable;
-        }
+        let what = match peer.denied() {
+            _ if peer.refuses_us() => "does not accept its credentials (401)".to_owned(),
+            Some(why) => format!("denies what mirroring needs: {why}"),
+            None => return Credentials::Usable,
+        };
         let fault = Fault {
             object: format!(
                 "Secret {}/{}",
                 self.object.key.namespace, link.credentials_secret
             ),
             field: format!("data.{}", tombolo_k8s::names::CREDENTIALS_KEY),
-            why: format!("{} does not accept its credentials (401)", peer.server),
+            why: format!("{} {what}", peer.server),
         };
         Credentials::Refused(vec![fault])
     }

@@ -24,6 +24,8 @@ use crate::discovery::directory::PeerId;
 
 /// Questions in a row without an answer, at one a second, until a cluster counts as silent.
 const SILENCES_MAX: u32 = 3;
+/// Times in a row that a watch is denied, until the role counts as lacking it: about a second.
+const DENIALS_MAX: u32 = 4;
 /// Connecting to a peer's API server takes no longer.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
 /// Events in other clusters that wait to be written.
@@ -44,7 +46,7 @@ pub(crate) struct Peer {
     /// What it is known by.
     pub(crate) uid: Option<ClusterUid>,
     /// Why each of its watches failed last.
-    pub(crate) trouble: BTreeMap<&'static str, String>,
+    pub(crate) trouble: BTreeMap<&'static str, Trouble>,
     /// Its Services that somebody may want.
     pub(crate) exports: BTreeMap<ServiceKey, Export>,
     /// Its Services that something here refers to, exported or not.
@@ -57,6 +59,15 @@ pub(crate) struct Peer {
     tasks: Tasks,
     reports: mpsc::Sender<Skipped>,
     telling: Tasks,
+}
+
+/// Why a watch failed last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Trouble {
+    /// For people.
+    pub(crate) why: String,
+    /// How often in a row it was because our role does not allow it.
+    pub(crate) times: u32,
 }
 
 /// What a cluster's API server made of our credentials when it answered last.
@@ -208,6 +219,14 @@ impl Peer {
     /// Whether its API server keeps refusing our credentials; once alone may be its own trouble.
     pub(crate) const fn refuses_us(&self) -> bool {
         matches!(self.entry, Entry::Refused) && matches!(self.control.signal(), Signal::Down { .. })
+    }
+
+    /// Why it does not let us see what there is to be mirrored; once alone may be its own trouble.
+    pub(crate) fn denied(&self) -> Option<&str> {
+        let watches = [feed::SERVICES, feed::SLICES].into_iter();
+        let troubles = watches.filter_map(|watch| self.trouble.get(watch));
+        let mut denied = troubles.filter(|trouble| trouble.times >= DENIALS_MAX);
+        denied.next().map(|trouble| trouble.why.as_str())
     }
 
     /// Has it said in that cluster why a Service is not mirrored; false if there is too much to say already.

@@ -5,6 +5,9 @@ use anyhow::Result;
 
 use super::world::World;
 
+mod answers;
+mod changes;
+mod claims;
 mod collisions;
 mod discovery;
 mod exclusions;
@@ -22,6 +25,7 @@ mod restarts;
 mod rights;
 mod secrets;
 mod servers;
+mod shapes;
 mod status;
 
 /// One case.
@@ -68,6 +72,10 @@ pub(crate) fn all() -> Vec<Case> {
         rights::CASES,
         restarts::CASES,
         outages::CASES,
+        shapes::CASES,
+        claims::CASES,
+        changes::CASES,
+        answers::CASES,
     ];
     lists.concat()
 }

@@ -124,6 +124,14 @@ impl Site {
             .with_context(|| format!("patch {kind} {namespace}/{name}"))
     }
 
+    /// As if nobody had ever written its status.
+    pub(crate) async fn wipe_status(&self, kind: &str, namespace: &str, name: &str) -> Result<()> {
+        let params = PatchParams::default();
+        let patch = Patch::Merge(json!({"status": null}));
+        let api = self.api(kind, namespace);
+        Ok(api.patch_status(name, &params, &patch).await.map(drop)?)
+    }
+
     pub(crate) async fn delete(&self, kind: &str, namespace: &str, name: &str) -> Result<()> {
         match self
             .api(kind, namespace)

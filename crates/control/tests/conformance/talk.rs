@@ -25,7 +25,12 @@ impl Client {
     }
 
     pub(crate) async fn get(&self, path: &str) -> Result<Talk, Status> {
-        let answer = self.0.clone().get(request(path)).await?;
+        self.get_as(path, "").await
+    }
+
+    /// As a client that says where it runs.
+    pub(crate) async fn get_as(&self, path: &str, token: &str) -> Result<Talk, Status> {
+        let answer = self.0.clone().get(request(path, token)).await?;
         Ok(Talk {
             stream: answer.into_inner(),
             pool: BTreeMap::new(),
@@ -48,7 +53,7 @@ impl Client {
         let mut stream = self
             .0
             .clone()
-            .get_profile(request(path))
+            .get_profile(request(path, ""))
             .await?
             .into_inner();
         let first = stream.message().await?;
@@ -56,11 +61,11 @@ impl Client {
     }
 }
 
-fn request(path: &str) -> GetDestination {
+fn request(path: &str, token: &str) -> GetDestination {
     GetDestination {
         scheme: String::new(),
         path: path.to_owned(),
-        context_token: String::new(),
+        context_token: token.to_owned(),
     }
 }
 

@@ -18,15 +18,20 @@ use super::{Owner, model_key};
 use crate::discovery::directory::{Asks, PeerId};
 use crate::discovery::inventory::{Inventory, Kind};
 use crate::discovery::model::Key;
-use crate::world::feed::{Source, What};
+use crate::world::feed::{Denied, Source, What};
 use crate::world::intake::Heard;
-use crate::world::peers::Entry;
+use crate::world::peers::{Entry, Trouble};
 
 impl Owner {
     pub(super) fn take_peer(&mut self, id: PeerId, what: What) {
         // What a watch had under way when its peer was dropped.
-        if self.parts.links.peers.get(id).is_none() {
+        let Some(peer) = self.parts.links.peers.get_mut(id) else {
             return;
+        };
+        if let Some(watch) = what.listed() {
+            let denied = peer.denied().is_some();
+            peer.trouble.remove(watch);
+            self.due.judge |= denied && peer.denied().is_none();
         }
         let source = Source::Peer(id);
         let heard = match what {
@@ -48,7 +53,9 @@ impl Owner {
             What::Answered(uid) => return self.answered(id, uid),
             What::Silent(why) => return self.silent(id, why),
             What::Refused => return self.refused(id),
-            What::Failed { watch, why } => return self.trouble(id, watch, why),
+            What::Failed { watch, why, denied } => {
+                return self.trouble(id, (watch, why), denied);
+            }
             What::Namespace(_) | What::Link(_) | What::Secret(_) => return,
         };
         self.note_readiness(id);
@@ -258,16 +265,27 @@ impl Owner {
         }
     }
 
-    fn trouble(&mut self, id: PeerId, watch: &'static str, why: String) {
+    fn trouble(&mut self, id: PeerId, (watch, why): (&'static str, String), denied: Denied) {
         tracing::debug!(peer = id, why, "a watch failed");
         let complete = self.directory.peer_mut(id).is_complete();
-        if let Some(peer) = self.parts.links.peers.get_mut(id)
-            && peer.trouble.get(watch) != Some(&why)
-        {
-            peer.trouble.insert(watch, why);
-            // Until it was heard, that is all there is to say of it.
-            self.due.judge |= !complete;
-        }
+        let Some(peer) = self.parts.links.peers.get_mut(id) else {
+            return;
+        };
+        let known = peer.trouble.get(watch);
+        let news = known.is_none_or(|known| known.why != why);
+        let times = known.map_or(0, |known| known.times);
+        let was_denied = peer.denied().is_some();
+        let trouble = Trouble {
+            times: if denied == Denied::Yes {
+                times.saturating_add(1)
+            } else {
+                0
+            },
+            why,
+        };
+        peer.trouble.insert(watch, trouble);
+        // Until it was heard, that is all there is to say of it.
+        self.due.judge |= (news && !complete) || was_denied != peer.denied().is_some();
     }
 }
 

@@ -72,7 +72,7 @@ impl Owner {
                 self.due.attend = true;
             }
             What::Answered(uid) => self.own_api_answered(uid),
-            What::Failed { watch, why } => {
+            What::Failed { watch, why, .. } => {
                 if self.complaints.get(watch) != Some(&why) {
                     tracing::warn!(why, "a watch of this cluster failed");
                     self.complaints.insert(watch, why);
