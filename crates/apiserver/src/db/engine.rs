@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use super::feed::{Event, Feeds};
 use super::options::{Clock, Options, Storage};
 use crate::error::StatusError;
-use crate::log::Log;
+use crate::log::{Content, Log};
 use crate::registry::Registry;
 use crate::store::facts::Facts;
 use crate::store::snapshot::Snapshot;
@@ -75,7 +75,7 @@ pub(super) fn start(storage: Storage, options: &Options) -> anyhow::Result<(Arc<
         bound_pods: options.bound_pods,
     };
     let (log, loaded) = match storage {
-        Storage::Memory => (None, crate::log::Loaded::default()),
+        Storage::Memory => (None, Content::default()),
         Storage::Dir(dir) => {
             let (log, loaded) = Log::open(&dir, options.history_events)?;
             (Some(log), loaded)
@@ -137,7 +137,9 @@ fn own(mut engine: Engine, mut queue: mpsc::Receiver<Job>) {
         }
         engine.run(batch);
         if let Some(done) = stop {
-            drop(engine);
+            if let Some(log) = engine.log.take() {
+                log.close();
+            }
             if done.send(()).is_err() {
                 tracing::debug!("nobody waits for the store to stop");
             }
@@ -168,7 +170,9 @@ impl Engine {
         if changes.is_empty() {
             return Ok(());
         }
-        let logged = self.log.as_mut().map_or(Ok(()), |log| log.commit(&changes));
+        let shared = &self.shared;
+        let logged =
+            (self.log.as_mut()).map_or(Ok(()), |log| log.commit(&changes, || content(shared)));
         if let Err(error) = logged {
             return Err(self.refuse(&error));
         }
@@ -196,6 +200,16 @@ impl Engine {
         let published = Arc::clone(&self.shared.published.read());
         self.store.reset(published.snapshot.clone());
         StatusError::unavailable(why)
+    }
+}
+
+/// Everything that was committed.
+fn content(shared: &Shared) -> Content {
+    let (events, floor) = shared.feeds.history();
+    Content {
+        snapshot: shared.published.read().snapshot.clone(),
+        events,
+        floor,
     }
 }
 

@@ -166,6 +166,22 @@ impl Feeds {
         self.feeds.read().keys().cloned().collect()
     }
 
+    /// The changes of all collections, oldest first, and the version from which on none is missing.
+    pub(crate) fn history(&self) -> (Vec<Change>, u64) {
+        let feeds = self.feeds.read();
+        let mut floor = self.floor;
+        let mut events = Vec::new();
+        for feed in feeds.values() {
+            let ring = feed.ring.read();
+            floor = floor.max(ring.floor);
+            events.extend(ring.events.iter().cloned());
+        }
+        events.retain(|event| event.version() > floor);
+        events.sort_unstable_by_key(|event| event.version());
+        let changes = events.iter().map(|event| event.change.clone());
+        (changes.collect(), floor)
+    }
+
     /// The version up to which every event is in its feed, kept up to date.
     pub(crate) fn settled(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.settled)

@@ -52,7 +52,7 @@ impl Server {
     }
 
     fn store(&self) -> PathBuf {
-        self.dir.path().join("data/store.redb")
+        self.dir.path().join("data/store.log")
     }
 
     /// No file of the server may become larger; none: as large as it likes.
@@ -158,7 +158,7 @@ async fn full_disk_refuses_writes_and_says_so_until_there_is_room() {
         assert!(there.len() < 500, "the limit is not felt");
     };
     assert_eq!(refused.code, 503);
-    assert!(refused.message.contains("store.redb"), "{refused:?}");
+    assert!(refused.message.contains("store.log"), "{refused:?}");
     // Nothing that was refused is seen, reads go on, and the server says that it is not ready.
     assert_eq!(names(&client).await, there);
     let (code, text) = ready(&client).await;
@@ -173,6 +173,24 @@ async fn full_disk_refuses_writes_and_says_so_until_there_is_room() {
     .await;
     there.insert("after".to_owned());
     assert_eq!(ready(&client).await, (StatusCode::OK, "ok".to_owned()));
+
+    // Now the write itself fails, and nobody can say what is on disk: the file is written anew.
+    server.limit(Some(16 * 1024)).await;
+    let refused = maps(&client)
+        .create(&PostParams::default(), &config_map("lost", 10))
+        .await;
+    let Err(kube::Error::Api(refused)) = refused else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(refused.code, 503, "{refused:?}");
+    server.limit(None).await;
+    eventually("a write", || async {
+        let map = config_map("again", 10);
+        let made = maps(&client).create(&PostParams::default(), &map).await;
+        made.ok().map(|_map| ())
+    })
+    .await;
+    there.insert("again".to_owned());
     server.kill_and_start_again().await;
     let client = server.client().await;
     assert_eq!(names(&client).await, there);
@@ -300,7 +318,7 @@ async fn damaged_file_is_refused_by_its_name_or_survived() {
             // An empty file is a new store; of any other everything is there.
             Ok(there) => assert!(there == all || bytes.is_empty(), "{what}: {there:?}"),
             Err(said) => {
-                assert!(said.contains("store.redb"), "{what}: {said}");
+                assert!(said.contains("store.log"), "{what}: {said}");
                 assert!(!said.contains("panicked"), "{what}: {said}");
             }
         }
@@ -317,7 +335,7 @@ async fn server_that_starts_again_leaves_its_files_as_they_are_and_private() {
     for (name, expected) in [
         ("data", 0o700),
         ("data/pki", 0o700),
-        ("data/store.redb", 0o600),
+        ("data/store.log", 0o600),
     ] {
         let path = cluster.dir.path().join(name);
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
