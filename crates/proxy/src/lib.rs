@@ -9,6 +9,7 @@ mod connector;
 mod control;
 pub mod discovery;
 pub mod endpoint;
+pub mod help;
 mod identity;
 mod inbound;
 mod listeners;

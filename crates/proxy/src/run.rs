@@ -109,13 +109,17 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 fn bind(config: &Config) -> anyhow::Result<Sockets> {
     let listen = |addr| net::listen(addr).map_err(anyhow::Error::new);
     Ok(Sockets {
-        admin: listen(config.admin_addr).context("the admin port")?,
-        inbound: listen(config.inbound.listen).context("the inbound port")?,
+        admin: listen(config.admin_addr)
+            .context("the admin port (LINKERD2_PROXY_ADMIN_LISTEN_ADDR)")?,
+        inbound: listen(config.inbound.listen)
+            .context("the inbound port (LINKERD2_PROXY_INBOUND_LISTEN_ADDR)")?,
         outbound: config
             .outbound
             .listen
             .iter()
-            .map(|addr| listen(*addr).context("the outbound port"))
+            .map(|addr| {
+                listen(*addr).context("the outbound port (LINKERD2_PROXY_OUTBOUND_LISTEN_ADDR)")
+            })
             .collect::<Result<_, _>>()?,
     })
 }
