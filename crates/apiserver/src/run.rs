@@ -188,7 +188,7 @@ impl Running {
             check_content(path, &config.cluster)?;
         }
         // The address first: a second server of the same cluster must not touch the store.
-        let listener = net::listen(config.listen)?;
+        let listener = net::listen(config.listen).context("choose another with --listen")?;
         let address = listener
             .local_addr()
             .context("ask for the address listened on")?;

@@ -16,6 +16,7 @@ Examples:
   tombolo demo --only b -o json           one way to lose a cluster, the figures as data
   tombolo lab up                          the same three clusters, to play with by hand
   kubectl --kubeconfig .tombolo/kubeconfig --context north get services -n mc-demo
+  tombolo lab status                      processes, and the address of each Service
   tombolo lab break east --way freeze     every process of east stops; its connections hang
   tombolo lab heal east                   and goes on
   tombolo lab down                        ends everything";
@@ -81,9 +82,7 @@ pub(crate) enum Command {
 /// How what could be a table is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Output {
-    /// For a reader
     Table,
-    /// For a program
     Json,
 }
 
@@ -119,8 +118,10 @@ Examples:
   tombolo demo --only a,freeze       two of them
   tombolo demo --only b --keep       then leave the clusters running until Ctrl-C
   tombolo demo --port 8081           if something else on the machine holds port 8080
+  tombolo demo -o json > out.json    the figures as data; how it goes is on standard error
 
-The exit code is 0 only if every promise held.")]
+The exit code is 0 only if every promise held. Everything that runs writes below DIR, which is deleted at the end:
+DIR/kubeconfig, and DIR/CLUSTER/logs/. After a failure DIR stays; `tombolo lab down` deletes it.")]
 pub(crate) struct DemoArgs {
     #[command(flatten)]
     pub(crate) up: UpArgs,
@@ -144,12 +145,60 @@ pub(crate) struct DemoArgs {
     pub(crate) json: Option<PathBuf>,
 }
 
+const UP: &str = "\
+Examples:
+  tombolo lab up
+  export KUBECONFIG=.tombolo/kubeconfig
+  kubectl --context west get pods -A
+  tombolo lab up --dir /tmp/lab --port 8081     elsewhere, and if something else on the machine holds port 8080
+
+Files, all in DIR, which is deleted by `tombolo lab down`:
+  kubeconfig            for kubectl, with the contexts west, east and north
+  supervisor.log        of the process that keeps the lab running
+  CLUSTER/logs/         of its API server, control plane, agent and pods
+  CLUSTER/apiserver/    its objects, keys and certificates
+  trust-anchors.pem     of the mesh; CLUSTER/issuer.crt is signed by it";
+
+const STATUS: &str = "\
+Examples:
+  tombolo lab status
+  tombolo lab status -o json | jq -r '.clusters[] | .name as $c | .services[] | [$c, .name, .cluster_ip] | @tsv'
+  kill $(tombolo lab status -o json | jq '.clusters[] | select(.name == \"east\") | .processes[] | select(.role == \"proxy\").pid')
+
+It asks the lab of DIR; it writes no file.";
+
+const BREAK: &str = "\
+Examples:
+  tombolo lab break east --way b                every process is killed: connections are refused
+  tombolo lab break west --way freeze           every process is stopped: connections hang
+  tombolo lab break north --way d               only the API server is killed: its pods go on serving
+  tombolo lab heal east                         brings it back
+
+What the others make of it is in DIR/CLUSTER/logs/ of each other cluster, and in `kubectl get links -A`.";
+
+const HEAL: &str = "\
+Examples:
+  tombolo lab heal east
+  tombolo lab heal east --dir /tmp/lab
+
+What was killed or stopped by hand is brought back as well. A cluster to which nothing was done stays as it is, which
+is said. The logs of what is started again go on in DIR/CLUSTER/logs/.";
+
+const DOWN: &str = "\
+Examples:
+  tombolo lab down
+  tombolo lab down --dir /tmp/lab
+
+Only what a lab wrote is deleted, and DIR itself if nothing else is in it. Copy DIR/CLUSTER/logs/ before, if you want it.";
+
 #[derive(Debug, Subcommand)]
 #[command(after_help = EXAMPLES)]
 pub(crate) enum LabCommand {
     /// Start the three clusters, and leave them running in the background
+    #[command(after_help = UP)]
     Up(UpArgs),
     /// Show the processes and Services of each cluster
+    #[command(after_help = STATUS)]
     Status {
         #[command(flatten)]
         dir: DirArgs,
@@ -160,6 +209,7 @@ pub(crate) enum LabCommand {
         json: bool,
     },
     /// Take a cluster away
+    #[command(after_help = BREAK)]
     Break {
         /// west, east or north
         cluster: String,
@@ -170,13 +220,15 @@ pub(crate) enum LabCommand {
         dir: DirArgs,
     },
     /// Bring a cluster back, with the state that it had; returns when its pods are ready
+    #[command(after_help = HEAL)]
     Heal {
         /// west, east or north
         cluster: String,
         #[command(flatten)]
         dir: DirArgs,
     },
-    /// End every process of the lab, and delete its directory
+    /// End every process of the lab, and delete its files
+    #[command(after_help = DOWN)]
     Down {
         #[command(flatten)]
         dir: DirArgs,
@@ -313,6 +365,32 @@ mod tests {
         assert_eq!(duration("7"), Ok(Duration::from_secs(7)));
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
         assert!(duration("x").is_err() && duration("-1s").is_err());
+    }
+
+    #[test]
+    fn every_command_for_users_has_an_example() {
+        let mut cli = Cli::command();
+        cli.build();
+        let lab = cli.find_subcommand("lab").unwrap().get_subcommands();
+        let own = [
+            "demo",
+            "apiserver",
+            "control",
+            "manifests",
+            "echo",
+            "completions",
+        ];
+        let own = own.map(|name| cli.find_subcommand(name).unwrap());
+        for command in own
+            .into_iter()
+            .chain(lab.filter(|it| it.get_name() != "help"))
+        {
+            let help = command.get_after_help().map(ToString::to_string);
+            let wanted = format!("tombolo {}", command.get_name());
+            let wanted = [wanted, format!("tombolo lab {}", command.get_name())];
+            let shown = help.is_some_and(|help| wanted.iter().any(|words| help.contains(words)));
+            assert!(shown, "{}", command.get_name());
+        }
     }
 
     #[test]

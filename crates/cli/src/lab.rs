@@ -106,15 +106,7 @@ pub(crate) fn lab(command: LabCommand) -> Result<ExitCode> {
             ask(&dir.dir, &question)?;
             anstream::println!("{cluster} is lost: {}", way.describe());
         }
-        LabCommand::Heal { cluster, dir } => {
-            ask(
-                &dir.dir,
-                &Question::Heal {
-                    cluster: cluster.clone(),
-                },
-            )?;
-            anstream::println!("{cluster} is back: its pods are ready");
-        }
+        LabCommand::Heal { cluster, dir } => anstream::println!("{}", heal(&cluster, &dir.dir)?),
         LabCommand::Down { dir } => {
             let dir = LabDir::open(&dir.dir)?;
             match block_on(supervisor::down(dir))? {
@@ -143,6 +135,20 @@ fn up(args: UpArgs) -> Result<()> {
     anstream::println!("  tombolo lab break east --way b{at}; tombolo lab heal east{at}");
     anstream::println!("  tombolo lab down{at}");
     Ok(())
+}
+
+/// Brings a cluster back, and says what that came to.
+fn heal(name: &str, dir: &Path) -> Result<String> {
+    let status = ask(dir, &Question::Status)?.context("an answer without a status")?;
+    let before = status.clusters.into_iter().find(|it| it.name == name);
+    let cluster = name.to_owned();
+    ask(dir, &Question::Heal { cluster })?;
+    Ok(match before {
+        Some(before) if before.is_whole() => {
+            format!("{name} was not lost: its processes run, and its pods are ready")
+        }
+        _ => format!("{name} is back: its pods are ready"),
+    })
 }
 
 fn ask(dir: &Path, question: &Question) -> Result<Option<Box<Status>>> {

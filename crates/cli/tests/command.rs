@@ -95,6 +95,23 @@ fn an_address_in_use_is_named_once_and_the_exit_code_says_failure() {
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert_eq!(text.matches(&address).count(), 1, "{text}");
+    assert!(text.contains("--listen"), "{text}");
+}
+
+#[test]
+fn a_lab_without_its_proxy_says_so_before_it_starts_anything() {
+    let dir = tempfile::tempdir().unwrap();
+    let alone = dir.path().join("tombolo");
+    std::fs::copy(TOMBOLO, &alone).unwrap();
+    let lab = dir.path().join("lab");
+    let output = Command::new(&alone)
+        .args(["demo", "--dir", lab.to_str().unwrap()])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("cargo build -p tombolo-proxy"), "{text}");
+    assert!(!lab.exists());
 }
 
 #[test]
@@ -203,7 +220,9 @@ fn an_apiserver_alone_writes_a_private_kubeconfig_and_ends_cleanly() {
         .unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(
-        !output.status.success() && text.contains(&address.to_string()),
+        !output.status.success()
+            && text.contains(&address.to_string())
+            && text.contains("--listen"),
         "{text}"
     );
     assert!(

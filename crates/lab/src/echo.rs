@@ -59,7 +59,7 @@ struct App {
 /// # Errors
 /// The address cannot be listened on, or a text is no header value.
 pub async fn run(config: Config) -> Result<()> {
-    let listener = net::listen(config.listen)?;
+    let listener = net::listen(config.listen).context("choose another with --listen")?;
     tracing::info!(address = %config.listen, text = config.text, "echo is ready");
     serve(listener, &config, process::asked_to_stop()).await
 }

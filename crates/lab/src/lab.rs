@@ -25,7 +25,7 @@ use crate::cluster::{Cluster, Ground};
 use crate::dir::{LabDir, Lock};
 use crate::pki::Anchor;
 use crate::report::Way;
-use crate::spawn::Spawner;
+use crate::spawn::{Spawner, beside_us};
 use crate::topology::clusters;
 use crate::{preflight, procfs};
 
@@ -82,7 +82,9 @@ impl Lab {
         let dir = LabDir::create(&options.dir)?;
         let lock = dir.lock()?;
         dir.clean(&lock)?;
-        let free = match preflight::check(options.port) {
+        // The agents start the proxies; without them every pod would fail, much later.
+        let proxy = beside_us("tombolo-proxy");
+        let free = match proxy.and_then(|_proxy| preflight::check(options.port)) {
             Ok(free) => free,
             Err(error) => {
                 // Nothing has been started, so nothing stays.

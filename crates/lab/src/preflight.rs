@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 
 use crate::topology::{
     ADMIN_PORT, DESTINATION_PORT, IDENTITY_PORT, INBOUND_PORT, KUBELET_PORT, OUTBOUND_PORT,
-    POLICY_PORT, clusters,
+    POLICY_PORT, SERVICE_PORT, clusters,
 };
 
 /// Ports that stand in for the identity API's where something on the machine holds it.
@@ -33,24 +33,33 @@ pub fn check(service_port: u16) -> Result<Free> {
             .all(|cluster| free(at(cluster.control(), *port)))
     });
     let Some(identity_port) = identity_port else {
-        bail!("no port for the identity service is free: tried {IDENTITY_PORTS:?}");
+        bail!(
+            "no port for the identity service is free: tried {IDENTITY_PORTS:?} on {}: stop one of the programs that \
+             listen on them",
+            clusters()
+                .map(|cluster| cluster.control().to_string())
+                .join(", ")
+        );
     };
     for cluster in clusters() {
+        let name = cluster.name;
         for port in [DESTINATION_PORT, POLICY_PORT, ADMIN_PORT] {
-            taken(at(cluster.control(), port))?;
+            taken(at(cluster.control(), port), name, "control plane")?;
         }
-        taken(cluster.api())?;
-        taken(at(cluster.node_address(), KUBELET_PORT))?;
+        taken(cluster.api(), name, "API server")?;
+        taken(at(cluster.node_address(), KUBELET_PORT), name, "node")?;
         for port in [OUTBOUND_PORT, INBOUND_PORT, ADMIN_PORT] {
-            taken(at(cluster.node_proxy(), port))?;
+            taken(at(cluster.node_proxy(), port), name, "node's proxy")?;
         }
         // Pods and Services have addresses of their own; only who listens on all addresses is in the way.
         for address in [cluster.pods, cluster.services].map(|range| range.hosts().next()) {
             let Some(address) = address else { continue };
             if !free(at(address, service_port)) {
                 bail!(
-                    "port {service_port} on {address} is already in use{}: choose another with --port",
-                    holder(service_port)
+                    "port {service_port} on {address} is already in use{}: choose another for the services with --port, \
+                     as in --port {}",
+                    holder(service_port),
+                    another(service_port)
                 );
             }
         }
@@ -62,14 +71,23 @@ fn at(address: Ipv4Addr, port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(address), port)
 }
 
-fn taken(address: SocketAddr) -> Result<()> {
+/// The fixed addresses are the scenario's; only who holds one can give way.
+fn taken(address: SocketAddr, cluster: &str, what: &str) -> Result<()> {
     if free(address) {
         return Ok(());
     }
+    let port = address.port();
     bail!(
-        "{address} is already in use{}: does another lab run? (`tombolo lab down` ends one)",
-        holder(address.port())
+        "{address}, which the {what} of {cluster} needs, is already in use{}: if another lab runs, end it with \
+         `tombolo lab down` (and the --dir that it was started with); a program that listens on port {port} of all \
+         addresses must be told to listen on one, such as 127.0.0.1:{port}, or be stopped meanwhile",
+        holder(port)
     )
+}
+
+/// A port beside the given one.
+fn another(port: u16) -> u16 {
+    port.checked_add(1).unwrap_or(SERVICE_PORT)
 }
 
 /// A listener with `SO_REUSEADDR`, as the processes will open it.
@@ -143,13 +161,22 @@ mod tests {
     fn an_address_that_is_taken_is_named_with_its_holder_and_the_way_out() {
         let listener = std::net::TcpListener::bind("127.9.9.9:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let error = taken(address).unwrap_err().to_string();
+        let error = taken(address, "east", "API server")
+            .unwrap_err()
+            .to_string();
         let holder = format!("(process {})", std::process::id());
-        for part in [&address.to_string(), &holder, "tombolo lab down"] {
+        let elsewhere = format!("127.0.0.1:{}", address.port());
+        for part in [
+            &address.to_string(),
+            &holder,
+            "API server of east",
+            "tombolo lab down",
+            &elsewhere,
+        ] {
             assert!(error.contains(part), "{part}: {error}");
         }
         drop(listener);
-        taken(address).unwrap();
+        taken(address, "east", "API server").unwrap();
     }
 
     #[test]

@@ -9,7 +9,7 @@ use kube::api::{Api, ListParams};
 use serde::{Deserialize, Serialize};
 
 use super::Lab;
-use crate::cluster::{Cluster, ProcessInfo};
+use crate::cluster::{Cluster, ProcessInfo, ProcessState};
 
 /// How long an API server may take before its last known Services are shown.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -40,6 +40,15 @@ pub struct ClusterStatus {
     pub processes: Vec<ProcessInfo>,
     /// Its Services that have an address.
     pub services: Vec<ServiceStatus>,
+}
+
+impl ClusterStatus {
+    /// Whether nothing was done to it, neither by the lab nor by hand.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        let runs = |process: &ProcessInfo| process.state == ProcessState::Running;
+        self.broken.is_none() && self.api_answers && self.processes.iter().all(runs)
+    }
 }
 
 /// One Service.
@@ -112,4 +121,40 @@ pub(super) async fn services(cluster: &Cluster) -> Result<Vec<ServiceStatus>> {
         })
     });
     Ok(shown.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::Role;
+
+    #[test]
+    fn a_cluster_is_whole_if_nothing_was_done_to_it() {
+        let whole = || ClusterStatus {
+            name: "east".into(),
+            api: String::new(),
+            broken: None,
+            api_answers: true,
+            processes: vec![ProcessInfo {
+                pid: 7,
+                role: Role::Control,
+                name: "control".into(),
+                address: String::new(),
+                state: ProcessState::Running,
+            }],
+            services: Vec::new(),
+        };
+        assert!(whole().is_whole());
+        let done: [fn(&mut ClusterStatus); 4] = [
+            |cluster| cluster.broken = Some("a".into()),
+            |cluster| cluster.api_answers = false,
+            |cluster| cluster.processes[0].state = ProcessState::Stopped,
+            |cluster| cluster.processes[0].state = ProcessState::Ended,
+        ];
+        for change in done {
+            let mut cluster = whole();
+            change(&mut cluster);
+            assert!(!cluster.is_whole(), "{cluster:?}");
+        }
+    }
 }
