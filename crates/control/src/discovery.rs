@@ -9,6 +9,7 @@ pub(crate) mod endpoints;
 pub(crate) mod exports;
 pub(crate) mod inventory;
 pub(crate) mod model;
+pub(crate) mod place;
 pub(crate) mod profile;
 pub(crate) mod server;
 pub(crate) mod servers;

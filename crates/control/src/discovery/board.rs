@@ -17,7 +17,11 @@ use super::view::View;
 #[derive(Debug, Default)]
 pub(crate) struct Board {
     state: Mutex<State>,
+    zones: watch::Sender<Arc<Zones>>,
 }
+
+/// The zone of each node that has one, by the node's name.
+pub(crate) type Zones = BTreeMap<Arc<str>, Arc<str>>;
 
 #[derive(Debug, Default)]
 struct State {
@@ -121,6 +125,22 @@ impl Board {
     /// Who has an address, and its changes.
     pub(crate) fn address(&self, ip: IpAddr) -> watch::Receiver<Holder> {
         self.state.lock().addresses.subscribe(&ip)
+    }
+
+    /// Hangs up in which zones nodes are, if that is news.
+    pub(crate) fn put_zones(&self, zones: Zones) {
+        self.zones.send_if_modified(|known| {
+            let news = **known != zones;
+            if news {
+                *known = Arc::new(zones);
+            }
+            news
+        });
+    }
+
+    /// In which zones nodes are, and changes of that.
+    pub(crate) fn zones(&self) -> watch::Receiver<Arc<Zones>> {
+        self.zones.subscribe()
     }
 
     /// A pod, and its changes.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::endpoints::{self, Endpoints, Origin};
+use super::endpoints::{self, Endpoints, Origin, Side};
 use super::inventory::Inventory;
 use super::model::{Gateway, Key, Pod, Reach, Resolution, Service};
 use super::view::{Completeness, EndpointSet, Refusal, Source, View};
@@ -365,6 +365,7 @@ impl Directory {
                 inventory,
                 cluster: &remote.standing.domain,
                 scheme: self.scheme_of(remote),
+                side: Side::Other,
             };
             members.push((origin, service));
         }
@@ -540,6 +541,7 @@ impl Directory {
             inventory: &self.local,
             cluster: &self.cluster,
             scheme: &self.scheme,
+            side: Side::Own,
         }
     }
 }

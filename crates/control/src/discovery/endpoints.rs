@@ -15,6 +15,7 @@ use tombolo_wire::proxy_api::net::TcpAddress;
 
 use super::inventory::Inventory;
 use super::model::{self, Backend, Gateway, Key, Pod, Service, Slice};
+use super::place::Place;
 use crate::identity::name::Scheme;
 
 /// Every endpoint has the same weight: Linkerd's unit.
@@ -29,6 +30,8 @@ pub(crate) struct Endpoint {
     pub(crate) hostname: Option<Arc<str>>,
     /// The pod that it is, with the name of its cluster.
     pub(crate) pod: Option<(Arc<str>, Key)>,
+    /// Where it is, if it is of the own cluster.
+    pub(crate) place: Option<Place>,
 }
 
 /// Endpoints by address, so that every answer has one order.
@@ -43,6 +46,17 @@ pub(crate) struct Origin<'a> {
     pub(crate) cluster: &'a str,
     /// How its identities are formed.
     pub(crate) scheme: &'a Scheme,
+    /// Whether it is the one in which clients are.
+    pub(crate) side: Side,
+}
+
+/// Which cluster an endpoint is of, as clients see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// Their own: what its owner says of nodes and zones holds for them.
+    Own,
+    /// Another one.
+    Other,
 }
 
 /// What the far side of a gateway is called here: its failure domain, or `None` if it is dead.
@@ -71,13 +85,24 @@ pub(crate) fn collect(
             };
             if let Some(told) = told {
                 let pod = backend.pod.as_ref();
+                let place = || place(origin, service, backend);
                 into.entry(addr).or_insert_with(|| Endpoint {
                     told,
                     hostname: backend.hostname.clone(),
                     pod: pod.map(|pod| (origin.cluster.into(), pod.clone())),
+                    place: (origin.side == Side::Own).then(place),
                 });
             }
         }
+    }
+}
+
+fn place(origin: Origin<'_>, service: &Service, backend: &Backend) -> Place {
+    let pod = || origin.inventory.pod(backend.pod.as_ref()?)?.node.clone();
+    Place {
+        node: backend.node.clone().or_else(pod),
+        for_zones: backend.for_zones.clone(),
+        reach: service.traffic,
     }
 }
 
@@ -118,6 +143,8 @@ pub(crate) fn alone(origin: Origin<'_>, pod: &Pod, addr: SocketAddr) -> Weighted
         ip: addr.ip(),
         hostname: None,
         zone: None,
+        node: None,
+        for_zones: Vec::new(),
         pod: Some(pod.key.clone()),
     };
     of_pod(origin, pod, &backend, addr).unwrap_or_else(|| plain(addr))

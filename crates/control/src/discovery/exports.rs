@@ -148,6 +148,7 @@ mod tests {
             ports: BTreeMap::new(),
             resolution: Resolution::Local,
             opaque_ports: None,
+            traffic: Default::default(),
             export,
         };
         Arc::new(View {

@@ -20,6 +20,9 @@ pub(crate) enum Kind {
     Servers,
 }
 
+/// Objects of one kind that are kept of one cluster: several times what Kubernetes itself is made for.
+pub(crate) const OBJECTS_MAX: usize = 500_000;
+
 /// The objects of one cluster.
 #[derive(Debug, Default)]
 pub(crate) struct Inventory {
@@ -48,6 +51,17 @@ impl Inventory {
     /// Whether all that mirrors are made of was listed once: they need no pods.
     pub(crate) fn tells_exports(&self) -> bool {
         self.is_kind_complete(Kind::Services) && self.is_kind_complete(Kind::Slices)
+    }
+
+    /// Whether there is no room for another object of `kind`; what is there already may change.
+    pub(crate) fn is_full(&self, kind: Kind, key: &Key) -> bool {
+        let (count, known) = match kind {
+            Kind::Services => (self.services.len(), self.services.contains_key(key)),
+            Kind::Slices => (self.slices.len(), self.slices.contains_key(key)),
+            Kind::Pods => (self.pods.len(), self.pods.contains_key(key)),
+            Kind::Servers => (self.servers.len(), self.servers.contains_key(key)),
+        };
+        count >= OBJECTS_MAX && !known
     }
 
     /// Whether all objects of `kind` were listed once.

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::exports::Export;
+use super::place;
 
 /// Namespace and name of a namespaced object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,6 +66,8 @@ pub(crate) struct Service {
     pub(crate) resolution: Resolution,
     /// Ports that are not looked into; `None` leaves the default list in force.
     pub(crate) opaque_ports: Option<PortSet>,
+    /// How far traffic within its own cluster may go.
+    pub(crate) traffic: place::Reach,
     /// Whether it is there for other clusters.
     pub(crate) export: Export,
 }
@@ -138,6 +141,10 @@ pub(crate) struct Backend {
     pub(crate) hostname: Option<Arc<str>>,
     /// Its zone.
     pub(crate) zone: Option<Arc<str>>,
+    /// Its node.
+    pub(crate) node: Option<Arc<str>>,
+    /// The zones that it is meant for; none: nobody said.
+    pub(crate) for_zones: Vec<Arc<str>>,
     /// The pod that it is.
     pub(crate) pod: Option<Key>,
 }
@@ -149,6 +156,8 @@ pub(crate) struct Pod {
     pub(crate) key: Key,
     /// Its addresses, unless it uses its node's.
     pub(crate) ips: Vec<IpAddr>,
+    /// The node that it is on.
+    pub(crate) node: Option<Arc<str>>,
     /// Its service account.
     pub(crate) service_account: Arc<str>,
     /// Kind (lower case) and name of what owns it.

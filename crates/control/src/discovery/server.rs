@@ -17,12 +17,13 @@ use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
 use super::authority::{Authority, Target};
-use super::board::Knowledge;
+use super::board::{Knowledge, Zones};
 use super::directory::Holder;
 use super::endpoints::{self, Origin};
 use super::exports::Gate;
 use super::inventory::Inventory;
 use super::model::Key;
+use super::place::Client;
 use super::profile;
 use super::updates::{Said, State};
 use super::view::{Completeness, EndpointSet, Refusal, View};
@@ -48,7 +49,11 @@ impl Destination for Discovery {
         request: Request<GetDestination>,
     ) -> Result<Response<Self::GetStream>, Status> {
         let gate = self.shared.gate(request.metadata())?;
-        let path = request.into_inner().path;
+        let GetDestination {
+            path,
+            context_token,
+            ..
+        } = request.into_inner();
         let authority = Authority::parse(&path, &self.shared.domain)
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
         self.shared.must_know()?;
@@ -59,7 +64,8 @@ impl Destination for Discovery {
         }
         let stream = Endpoints {
             gate,
-            said: Said::nothing(authority.hostname.clone()),
+            said: Said::nothing(authority.hostname.clone(), Client::parse(&context_token)),
+            zones: self.shared.board.zones(),
             queue: VecDeque::new(),
             authority,
             patience: Some(Instant::now() + PATIENCE),
@@ -158,6 +164,8 @@ struct Endpoints {
     receiver: watch::Receiver<Option<Arc<View>>>,
     authority: Authority,
     said: Said,
+    /// Zones of nodes.
+    zones: watch::Receiver<Arc<Zones>>,
     queue: VecDeque<Update>,
     patience: Option<Instant>,
 }
@@ -183,9 +191,16 @@ impl Follow for Endpoints {
                         return None;
                     }
                 }
-                None => self.receiver.changed().await.ok()?,
+                None => tokio::select! {
+                    biased;
+                    changed = self.receiver.changed() => changed.ok()?,
+                    moved = self.zones.changed() => moved.ok()?,
+                },
             }
             let port = self.authority.port;
+            let node = self.said.node().cloned();
+            let zone = node.and_then(|node| self.zones.borrow_and_update().get(&node).cloned());
+            self.said.is_in(zone);
             let state = match gate.show(self.receiver.borrow_and_update().as_ref()) {
                 None => State::Absent,
                 Some(view) => match &view.refusal {
@@ -237,6 +252,7 @@ impl AddressProfile {
                     inventory: &inventory,
                     cluster: &self.shared.cluster,
                     scheme: &self.shared.scheme,
+                    side: endpoints::Side::Own,
                 };
                 let endpoint = endpoints::alone(origin, pod, self.address);
                 profile::of_endpoint(endpoint, profile::pod_is_opaque(pod, self.address))

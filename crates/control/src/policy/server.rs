@@ -168,6 +168,7 @@ impl Outbound {
                     inventory: &inventory,
                     cluster: &self.shared.cluster,
                     scheme: &self.shared.scheme,
+                    side: endpoints::Side::Own,
                 };
                 outbound::forward(endpoints::alone(origin, pod, address))
             }

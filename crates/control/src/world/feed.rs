@@ -8,32 +8,37 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use k8s_openapi::api::authorization::v1::{
-    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
-};
-use k8s_openapi::api::core::v1::{Namespace, Pod, Secret, Service};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, PostParams};
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind};
+use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::{self, Config, Event, watcher};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tombolo_shell::task::Tasks;
 
+use self::ask::{ask, may_follow, may_follow_servers};
 use super::Input;
 use super::checked;
 use crate::discovery::directory::PeerId;
+use crate::discovery::inventory::OBJECTS_MAX;
+
+pub(crate) mod ask;
 
 /// First pause after an error.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 /// Longest pause after an error: a cluster that returns is heard within this.
 const RETRY_LONGEST: Duration = Duration::from_secs(1);
+/// Before a list of too many is asked for again.
+const TOO_MANY_PAUSE: Duration = Duration::from_secs(60);
 /// How often a cluster is asked whether it answers.
 const ASK_EVERY: Duration = Duration::from_secs(1);
-/// How long it may take to answer.
-const ASK_DEADLINE: Duration = Duration::from_secs(2);
 
 /// How often it is looked whether there are Servers by now.
 const SERVERS_EVERY: Duration = Duration::from_secs(3);
+const NODES: &str = "nodes";
+/// How often it is looked whether we may read nodes by now.
+const NODES_EVERY: Duration = Duration::from_secs(30);
 const SERVERS_GROUP: &str = "policy.linkerd.io";
 const SERVERS_VERSION: &str = "policy.linkerd.io/v1beta3";
 const SERVERS: &str = "servers";
@@ -64,6 +69,8 @@ pub(crate) enum What {
     Pod(Event<Pod>),
     /// A Server of Linkerd's policy did.
     Server(Event<DynamicObject>),
+    /// A node did; of it only what every object has.
+    Node(Event<PartialObjectMeta<Node>>),
     /// A namespace did.
     Namespace(Event<Namespace>),
     /// A Link did.
@@ -179,6 +186,7 @@ impl Cluster {
             let secrets = Api::<Secret>::all(client());
             let config = Config::default().fields(SECRET_FIELDS);
             self.watch_with(tasks, "secrets", (secrets, config), What::Secret);
+            tasks.spawn("watch of nodes", self.clone().follow_nodes());
             let links = client();
             let open = move || link_watch(links.clone());
             tasks.spawn(
@@ -198,6 +206,16 @@ impl Cluster {
         let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
         let open = move || watcher(api.clone(), Config::default()).boxed();
         self.run(SERVERS, open, What::Server).await;
+    }
+
+    /// Zones of nodes are of use where somebody keeps traffic in them, and only some roles may read nodes.
+    async fn follow_nodes(self) {
+        while !may_follow(&self.client, "", NODES).await {
+            tokio::time::sleep(NODES_EVERY).await;
+        }
+        let api = Api::<PartialObjectMeta<Node>>::all(self.client.clone());
+        let open = move || watcher(api.clone(), Config::default()).boxed();
+        self.run(NODES, open, What::Node).await;
     }
 
     fn watch<K>(&self, tasks: &Tasks, name: &'static str, api: Api<K>, wrap: fn(Event<K>) -> What)
@@ -230,9 +248,14 @@ impl Cluster {
     {
         let mut pause = RETRY_FIRST;
         let mut stream = open();
+        let mut listed = 0_usize;
         while let Some(item) = stream.next().await {
             let what = match item {
                 Ok(event) => {
+                    listed = match event {
+                        Event::InitApply(_) => listed + 1,
+                        _ => 0,
+                    };
                     // A list that begins has not succeeded yet.
                     if !matches!(event, Event::Init | Event::InitApply(_)) {
                         pause = RETRY_FIRST;
@@ -246,6 +269,17 @@ impl Cluster {
                 },
             };
             let failed = matches!(what, What::Failed { .. });
+            if listed > OBJECTS_MAX {
+                listed = 0;
+                stream = open();
+                let why = format!("{name}: more than {OBJECTS_MAX} are listed");
+                let (watch, denied) = (name, Denied::No);
+                if !self.hand_over(What::Failed { watch, why, denied }).await {
+                    return;
+                }
+                tokio::time::sleep(TOO_MANY_PAUSE).await;
+                continue;
+            }
             if matches!(
                 what,
                 What::Failed {
@@ -310,103 +344,6 @@ fn link_watch(client: kube::Client) -> BoxStream<'static, watcher::Result<Event<
     watcher(link_api(client), Config::default()).boxed()
 }
 
-/// What a cluster is asked once a second: something that it does not deny.
-#[derive(Clone, Copy)]
-enum Question {
-    /// By which uid it is known.
-    Uid,
-    /// Which version it is, where the role does not let us read the namespace that has the uid, as Linkerd's.
-    Version,
-}
-
-/// One cheap question, which also tells the uid by which a cluster is known. A refusal is an answer,
-/// unless it is our credential that is refused.
-async fn ask(client: &kube::Client, question: &mut Option<Question>) -> What {
-    let asked = async {
-        let chosen = match *question {
-            Some(chosen) => chosen,
-            None => *question.insert(choose(client).await?),
-        };
-        match chosen {
-            Question::Uid => {
-                let namespaces: Api<Namespace> = Api::all(client.clone());
-                let object = namespaces.get_metadata("kube-system").await?;
-                Ok(object.metadata.uid)
-            }
-            Question::Version => client.apiserver_version().await.map(|_| None),
-        }
-    };
-    let answer = match tokio::time::timeout(ASK_DEADLINE, asked).await {
-        Err(_elapsed) => What::Silent(format!("no answer within {} s", ASK_DEADLINE.as_secs())),
-        Ok(Ok(uid)) => return What::Answered(uid),
-        Ok(Err(kube::Error::Api(status))) => match status.code {
-            401 => What::Refused,
-            403 | 404 => What::Answered(None),
-            code => What::Silent(format!("it answers {code}: {}", words(&status))),
-        },
-        Ok(Err(error)) => What::Silent(causes(&error)),
-    };
-    // Whatever was allowed may be so no longer, or be so now.
-    *question = None;
-    answer
-}
-
-/// Whether there is such a kind, and we are not denied it.
-async fn may_follow_servers(client: &kube::Client) -> bool {
-    let asked = async {
-        let served = client.list_api_group_resources(SERVERS_VERSION).await;
-        let served = served.is_ok_and(|list| list.resources.iter().any(|r| r.name == SERVERS));
-        if !served {
-            return false;
-        }
-        let attributes = |verb: &str| ResourceAttributes {
-            verb: Some(verb.to_owned()),
-            group: Some(SERVERS_GROUP.to_owned()),
-            resource: Some(SERVERS.to_owned()),
-            ..ResourceAttributes::default()
-        };
-        may(client, attributes("list")).await.unwrap_or(false)
-            && may(client, attributes("watch")).await.unwrap_or(false)
-    };
-    let answer = tokio::time::timeout(ASK_DEADLINE, asked).await;
-    answer.unwrap_or(false)
-}
-
-/// Whether we may do something, without being denied it.
-pub(crate) async fn may(
-    client: &kube::Client,
-    attributes: ResourceAttributes,
-) -> Result<bool, kube::Error> {
-    let reviews: Api<SelfSubjectAccessReview> = Api::all(client.clone());
-    let review = SelfSubjectAccessReview {
-        spec: SelfSubjectAccessReviewSpec {
-            resource_attributes: Some(attributes),
-            ..SelfSubjectAccessReviewSpec::default()
-        },
-        ..SelfSubjectAccessReview::default()
-    };
-    let review = reviews.create(&PostParams::default(), &review).await?;
-    Ok(review.status.is_some_and(|status| status.allowed))
-}
-
-/// Whether we may ask for the uid, without being denied it.
-async fn choose(client: &kube::Client) -> Result<Question, kube::Error> {
-    let attributes = ResourceAttributes {
-        verb: Some("get".to_owned()),
-        resource: Some("namespaces".to_owned()),
-        name: Some("kube-system".to_owned()),
-        namespace: Some("kube-system".to_owned()),
-        ..ResourceAttributes::default()
-    };
-    match may(client, attributes).await {
-        Ok(true) => Ok(Question::Uid),
-        Ok(false) => Ok(Question::Version),
-        Err(kube::Error::Api(status)) if status.code == 403 => Ok(Question::Version),
-        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 405) => Ok(Question::Uid),
-        Err(error) => Err(error),
-    }
-}
-
 fn status_of(error: &watcher::Error) -> Option<&kube::core::Status> {
     match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status))
@@ -466,6 +403,19 @@ mod tests {
 
     use super::*;
 
+    fn cluster() -> (Cluster, mpsc::Receiver<Input>) {
+        let (inputs, received) = mpsc::channel(1000);
+        let config = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
+        let client = checked::client(config.clone()).unwrap();
+        let cluster = Cluster {
+            source: Source::Local,
+            config,
+            client,
+            inputs,
+        };
+        (cluster, received)
+    }
+
     #[test]
     fn an_answer_without_words_is_told_by_its_code() {
         for (message, reason, want) in [
@@ -484,16 +434,39 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn list_that_keeps_failing_is_asked_for_less_and_less_often() {
-        let (inputs, mut received) = mpsc::channel(1000);
-        let config = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
-        let client = checked::client(config.clone()).unwrap();
-        let cluster = Cluster {
-            source: Source::Local,
-            config,
-            client,
-            inputs,
+    async fn a_list_without_end_is_left() {
+        let (cluster, mut received) = cluster();
+        let open = || {
+            let service = || Ok(Event::InitApply(Service::default()));
+            stream::once(async { Ok(Event::Init) })
+                .chain(stream::repeat_with(service))
+                .boxed()
         };
+        let run = cluster.run("services", open, What::Service);
+        let counted = async {
+            let mut listed = 0_usize;
+            while let Some(Input::Cluster(_, what)) = received.recv().await {
+                match *what {
+                    What::Failed { why, .. } => return (listed, why),
+                    _ => listed += 1,
+                }
+            }
+            (listed, String::new())
+        };
+        let counting = async {
+            tokio::select! {
+                found = counted => found,
+                () = run => (0, String::new()),
+            }
+        };
+        let (listed, why) = Box::pin(counting).await;
+        assert_eq!(listed, OBJECTS_MAX + 1);
+        assert_eq!(why, "services: more than 500000 are listed");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn list_that_keeps_failing_is_asked_for_less_and_less_often() {
+        let (cluster, mut received) = cluster();
         let begun_and_failed =
             || stream::iter([Ok(Event::Init), Err(watcher::Error::NoResourceVersion)]);
         let open = move || stream::repeat_with(begun_and_failed).flatten().boxed();

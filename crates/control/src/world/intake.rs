@@ -80,6 +80,10 @@ macro_rules! stored {
 
             fn put(self, inventory: &mut Inventory) -> Option<Key> {
                 match $trim(&self) {
+                    Some(trimmed) if inventory.is_full(Kind::$kind, &trimmed.key) => {
+                        tracing::warn!(object = %trimmed.key, "is passed over: there are too many of its kind");
+                        None
+                    }
                     Some(trimmed) => {
                         let key = trimmed.key.clone();
                         inventory.$put(trimmed);

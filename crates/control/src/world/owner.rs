@@ -72,6 +72,8 @@ pub(crate) struct Owner {
     /// Why each watch of this cluster failed last, to be said once.
     complaints: BTreeMap<&'static str, String>,
     namespaces: Roll<()>,
+    /// The zones of nodes that have one.
+    nodes: Roll<Arc<str>>,
     links: Roll<LinkObject>,
     secrets: Roll<Arc<Secret>>,
     /// Problems that Events were written for.
@@ -108,6 +110,7 @@ impl Owner {
             own_api: Path::new(1),
             complaints: BTreeMap::new(),
             namespaces: Roll::default(),
+            nodes: Roll::default(),
             links: Roll::default(),
             secrets: Roll::default(),
             told: BTreeSet::new(),

@@ -69,7 +69,7 @@ async fn may_write(client: &kube::Client, namespace: &str) -> Result<bool, kube:
         namespace: Some(namespace.to_owned()),
         ..ResourceAttributes::default()
     };
-    match feed::may(client, attributes).await {
+    match feed::ask::may(client, attributes).await {
         Err(kube::Error::Api(status)) if matches!(status.code, 403..=405) => Ok(false),
         answer => answer,
     }

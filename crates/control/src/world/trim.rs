@@ -16,12 +16,14 @@ use crate::discovery::model::{
     ADMIN_PORT, Backend, Gateway, Key, Mesh, Pod, Port, PortSet, Reach, Resolution, Role, Service,
     Slice,
 };
+use crate::discovery::place;
 use crate::discovery::servers::PolicyServer;
 
 const CONTROL_NAMESPACE: &str = "linkerd.io/control-plane-ns";
 const SKIP_INBOUND_PORTS: &str = "config.linkerd.io/skip-inbound-ports";
 const INBOUND_POLICY: &str = "config.linkerd.io/default-inbound-policy";
 const ENABLE_GATEWAY: &str = "config.linkerd.io/enable-gateway";
+const ZONE: &str = "topology.kubernetes.io/zone";
 const PROXY_CONTAINER: &str = "linkerd-proxy";
 
 /// Namespace and name of an object; `None` if it has no name, which nothing served has.
@@ -90,6 +92,10 @@ pub(crate) fn service(object: &KubeService) -> Option<Service> {
         ports: ports.collect(),
         resolution: resolution(meta),
         opaque_ports: opaque_ports(meta),
+        traffic: match spec.and_then(|spec| spec.internal_traffic_policy.as_deref()) {
+            Some("Local") => place::Reach::Node,
+            Some(_) | None => place::Reach::Cluster,
+        },
         export: meta.labels.as_ref().map_or(Export::Kept, Export::of),
         key,
     })
@@ -176,6 +182,8 @@ pub(crate) fn slice(object: &EndpointSlice) -> Option<Slice> {
             ip: endpoint.addresses.first()?.parse().ok()?,
             hostname: shared(endpoint.hostname.as_deref()),
             zone: shared(endpoint.zone.as_deref()),
+            node: shared(endpoint.node_name.as_deref()),
+            for_zones: for_zones(endpoint),
             pod: pod.map(|target| {
                 let namespace = target.namespace.as_deref().unwrap_or(&key.namespace);
                 Key::new(namespace, target.name.as_deref().unwrap_or_default())
@@ -191,6 +199,21 @@ pub(crate) fn slice(object: &EndpointSlice) -> Option<Slice> {
         ports,
         key,
     })
+}
+
+fn for_zones(endpoint: &Endpoint) -> Vec<Arc<str>> {
+    let hints = endpoint.hints.as_ref();
+    let zones = hints.and_then(|hints| hints.for_zones.as_deref());
+    let names = zones
+        .unwrap_or_default()
+        .iter()
+        .map(|zone| zone.name.as_str());
+    names.map(Arc::from).collect()
+}
+
+/// The zone of a node, by its name.
+pub(crate) fn node(meta: &ObjectMeta) -> Option<(Key, Option<Arc<str>>)> {
+    Some((key(meta)?, shared(label(meta, ZONE))))
 }
 
 /// A Pod.
@@ -218,6 +241,7 @@ pub(crate) fn pod(object: &KubePod) -> Option<Pod> {
     let account = account.filter(|name| !name.is_empty()).unwrap_or("default");
     Some(Pod {
         ips,
+        node: shared(spec.and_then(|spec| spec.node_name.as_deref())),
         service_account: account.into(),
         owner: owner(meta),
         labels: meta.labels.clone().unwrap_or_default(),

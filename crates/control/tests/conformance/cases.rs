@@ -27,6 +27,7 @@ mod secrets;
 mod servers;
 mod shapes;
 mod status;
+mod zones;
 
 /// One case.
 #[derive(Clone, Copy)]
@@ -76,6 +77,7 @@ pub(crate) fn all() -> Vec<Case> {
         claims::CASES,
         changes::CASES,
         answers::CASES,
+        zones::CASES,
     ];
     lists.concat()
 }

@@ -46,7 +46,8 @@ pub fn control(namespace: &str) -> Vec<Value> {
         rule(&["discovery.k8s.io"], &["endpointslices"], &managed),
         // Those that a Linkerd left beside mirrors that are ours now.
         rule(&[""], &["endpoints"], &["delete"]),
-        rule(&[""], &["namespaces", "pods"], FOLLOW),
+        // The zones of nodes decide which endpoints are near.
+        rule(&[""], &["namespaces", "nodes", "pods"], FOLLOW),
         by_its_namespace(),
         rule(&[LINK_GROUP], &["links"], FOLLOW),
         rule(&["policy.linkerd.io"], &["servers"], FOLLOW),

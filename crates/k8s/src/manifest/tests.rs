@@ -102,7 +102,7 @@ fn control_may_do_what_it_does_and_no_more() {
         [
             "/endpoints/: delete",
             "/events/: create",
-            "/namespaces,pods/: list,watch",
+            "/namespaces,nodes,pods/: list,watch",
             "/namespaces/kube-system: get",
             "/secrets/: list,watch",
             "/services/: list,watch,create,patch,delete",

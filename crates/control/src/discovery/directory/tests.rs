@@ -27,6 +27,7 @@ fn service(name: &str, ip: &str, resolution: Resolution) -> Service {
         ports: BTreeMap::from([(80, port)]),
         resolution,
         opaque_ports: None,
+        traffic: Default::default(),
         export: Export::Kept,
     }
 }
@@ -35,6 +36,7 @@ fn pod(name: &str, ip: &str) -> Pod {
     Pod {
         key: Key::new(NS, name),
         ips: vec![ip.parse().unwrap()],
+        node: None,
         service_account: "default".into(),
         owner: None,
         labels: BTreeMap::new(),
@@ -66,6 +68,8 @@ fn slice(service: &str, backends: &[(&str, Option<&str>)], gateway: Option<Gatew
                 ip: ip.parse().unwrap(),
                 hostname: None,
                 zone: None,
+                node: None,
+                for_zones: Vec::new(),
                 pod: pod.map(|pod| Key::new(NS, pod)),
             })
             .collect(),

@@ -7,6 +7,7 @@ fn pod(role: Role, policy: Option<&str>) -> Pod {
     Pod {
         key: Key::new("demo", "web-1"),
         ips: Vec::new(),
+        node: None,
         service_account: "default".into(),
         owner: None,
         labels: BTreeMap::new(),

@@ -16,6 +16,7 @@ fn service(app_protocol: Option<&str>, opaque: Option<&str>) -> Service {
         ports: BTreeMap::from([(80, port)]),
         resolution: Resolution::Local,
         opaque_ports: opaque.map(PortSet::parse),
+        traffic: Default::default(),
         export: Export::Kept,
     }
 }

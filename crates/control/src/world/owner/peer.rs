@@ -16,7 +16,7 @@ use tombolo_core::world::{ClusterUid, Export, Host, Hosts};
 
 use super::{Owner, model_key};
 use crate::discovery::directory::{Asks, PeerId};
-use crate::discovery::inventory::{Inventory, Kind};
+use crate::discovery::inventory::{Inventory, Kind, OBJECTS_MAX};
 use crate::discovery::model::Key;
 use crate::world::feed::{Denied, Source, What};
 use crate::world::intake::Heard;
@@ -56,7 +56,7 @@ impl Owner {
             What::Failed { watch, why, denied } => {
                 return self.trouble(id, (watch, why), denied);
             }
-            What::Namespace(_) | What::Link(_) | What::Secret(_) => return,
+            What::Node(_) | What::Namespace(_) | What::Link(_) | What::Secret(_) => return,
         };
         self.note_readiness(id);
         if heard == Some(Heard::CompleteNow) {
@@ -145,7 +145,8 @@ impl Owner {
         let Some(peer) = self.parts.links.peers.get(id) else {
             return;
         };
-        let export = (present && peer.wants(&service)).then(|| Export {
+        let room = peer.exports.len() < OBJECTS_MAX || peer.exports.contains_key(&key);
+        let export = (present && room && peer.wants(&service)).then(|| Export {
             service,
             resource_version: object.metadata.resource_version.clone().unwrap_or_default(),
             readiness,

@@ -44,6 +44,12 @@ impl Owner {
                 let inventory = &mut self.directory.local;
                 self.listings.take(Source::Local, event, inventory);
             }
+            What::Node(event) => {
+                self.nodes.take(event, |node| trim::node(&node.metadata));
+                let zones = self.nodes.iter();
+                let zones = zones.map(|(key, zone)| (Arc::clone(&key.name), Arc::clone(zone)));
+                self.parts.shared.board.put_zones(zones.collect());
+            }
             What::Namespace(event) => {
                 self.namespaces.take(event, |namespace: Namespace| {
                     let phase = namespace.status.as_ref().and_then(|s| s.phase.as_deref());
