@@ -17,6 +17,7 @@ mod access;
 mod body;
 mod call;
 mod components;
+mod compress;
 mod connect;
 mod documents;
 mod evict;
@@ -25,9 +26,11 @@ mod guard;
 mod health;
 mod list;
 mod logs;
+mod metrics;
 mod negotiate;
 mod objects;
 mod options;
+mod packed;
 mod protobuf;
 mod query;
 mod respond;
@@ -85,13 +88,17 @@ where
         let header = parts.headers.get(http::header::ACCEPT);
         let syntax = negotiate::syntax(header.and_then(|value| value.to_str().ok()));
         Box::pin(async move {
+            let counted = Arc::clone(&server);
+            let mut verb = "";
             let response = match access::admit(server, &certificate, parts) {
                 Ok(call) => {
                     let server = Arc::clone(&call.server);
                     let user = call.user.name.clone();
                     match body::read(body, call.wants_body(), (&server.bodies, &user)).await {
                         Ok((bytes, _share)) => {
-                            let response = call.answer(bytes).await;
+                            verb = metrics::verb(&call.route.attributes.verb);
+                            let packing = compress::Packing::of(&call);
+                            let response = packing.apply(call.answer(bytes).await).await;
                             respond::within(response, (&server.answers, &user), syntax)
                         }
                         Err(error) => respond::refusal(&error, syntax),
@@ -99,6 +106,7 @@ where
                 }
                 Err(error) => respond::refusal(&error, syntax),
             };
+            counted.counts.add(verb, response.status());
             Ok(response)
         })
     }

@@ -87,6 +87,20 @@ impl Body {
         self
     }
 
+    /// Its pieces, if it is there already.
+    pub(super) fn into_pieces(self) -> Result<[Option<Bytes>; 2], Self> {
+        match self.0 {
+            Kind::Whole(bytes) => Ok([bytes, None]),
+            Kind::Line(bytes, end) => Ok([bytes, end]),
+            kind @ Kind::Stream(_) => Err(Self(kind)),
+        }
+    }
+
+    /// A body of pieces that are there.
+    pub(super) fn of_pieces([bytes, end]: [Option<Bytes>; 2]) -> Self {
+        Self(Kind::Line(bytes, end))
+    }
+
     /// A body that comes piece by piece.
     pub fn stream(stream: impl Stream<Item = Result<Bytes, BoxError>> + Send + 'static) -> Self {
         Self(Kind::Stream(Box::pin(stream)))

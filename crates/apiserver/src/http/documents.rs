@@ -8,9 +8,11 @@ use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::access::{method_not_allowed, no_such_resource};
+use super::body::Syntax;
 use super::call::{Answer, Call, is_built_in};
 use super::negotiate::Form;
-use super::{Body, health, respond};
+use super::{Body, compress, health, metrics, packed, respond};
+use crate::error::StatusError;
 use crate::token::ISSUER;
 use crate::{discovery, openapi};
 
@@ -88,7 +90,7 @@ pub(super) fn answer(call: &Call) -> Answer {
         ["openid", "v1", "jwks"] => {
             plain_json(call, call.server.authenticator.key().jwks().to_string())
         }
-        ["metrics"] => Ok(respond::text(StatusCode::OK, "")),
+        ["metrics"] => Ok(metrics::answer(&call.server)),
         [""] => plain_json(call, root(call)),
         _ => Ok(not_found()),
     }
@@ -176,8 +178,23 @@ fn openapi_v2(call: &Call) -> Answer {
             *response.status_mut() = StatusCode::NOT_ACCEPTABLE;
             Ok(response)
         }
-        _ => tagged(call, openapi::v2(&call.server.db.registry()), None),
+        _ => whole_v2(call),
     }
+}
+
+/// Compressed, as it is kept, if the client takes it so.
+fn whole_v2(call: &Call) -> Answer {
+    let packed = packed::document(call.server.db.registry())?;
+    let plain = call.accept.syntax == Syntax::Json;
+    if plain && compress::is_accepted(&call.parts.headers) {
+        let mut response = tagged(call, packed.bytes.to_vec(), Some(packed.tag))?;
+        if response.status() == StatusCode::OK {
+            compress::mark(&mut response);
+        }
+        return Ok(response);
+    }
+    let whole = compress::unpack(&packed.bytes).map_err(StatusError::internal)?;
+    tagged(call, whole, Some(packed.tag))
 }
 
 /// A client that asks by the right hash may keep the answer; one with an old hash is sent to the new one.

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Kubelets;
 use super::facts::Facts;
+use super::metrics::Counts;
 use super::room::Room;
 use crate::auth::Authenticator;
 use crate::auth::impersonate::Ways;
@@ -49,6 +50,7 @@ pub struct ApiServer {
     pub(super) watches: Arc<Semaphore>,
     pub(super) bodies: Arc<Room>,
     pub(super) answers: Arc<Room>,
+    pub(super) counts: Counts,
 }
 
 impl std::fmt::Debug for ApiServer {
@@ -80,7 +82,16 @@ impl ApiServer {
             watches: Arc::new(Semaphore::new(WATCHES_MAX)),
             bodies: Room::new(BODIES_KIB),
             answers: Room::new(ANSWERS_KIB),
+            counts: Counts::default(),
         }
+    }
+
+    /// Requests that are being answered, and watches and logs that are followed.
+    pub(super) fn in_flight(&self) -> (usize, usize) {
+        (
+            REQUESTS_MAX - self.requests.available_permits(),
+            WATCHES_MAX - self.watches.available_permits(),
+        )
     }
 
     /// Seconds since 1970.
