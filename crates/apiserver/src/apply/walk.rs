@@ -125,6 +125,10 @@ pub(crate) fn fields_of(value: &Value, shape: &Shape) -> FieldSet {
 }
 
 fn collect(value: &Value, shape: &Shape, path: &mut Vec<String>, set: &mut FieldSet) {
+    if shape.listing != Listing::Atomic && value.as_array().is_some_and(Vec::is_empty) {
+        // Of a list that is merged its elements are owned, and there are none.
+        return;
+    }
     let parts = parts(value, shape).filter(|parts| !parts.is_empty());
     let Some(parts) = parts else {
         set.insert(path);

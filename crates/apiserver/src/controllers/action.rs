@@ -201,7 +201,8 @@ impl Hands<'_, '_> {
 
     /// Writes, and answers the object's name.
     fn write(&mut self, action: Action) -> Result<String, StatusError> {
-        let options = WriteOptions::by(MANAGER);
+        let server = matches!(&action, Action::Create(collection, _) if *collection.plural == *"apiservices");
+        let options = WriteOptions::by(if server { "kube-apiserver" } else { MANAGER });
         let done = match action {
             Action::Create(collection, object) => {
                 let res = self.registry.stored(&collection).ok_or_else(nothing)?;

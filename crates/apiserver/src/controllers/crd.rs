@@ -1,16 +1,25 @@
-//! CustomResourceDefinitions that are going away take their objects along.
+//! CustomResourceDefinitions have APIServices, and take their objects along when they go away.
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use serde_json::json;
 
 use super::action::Action;
 use super::{Plan, View};
+use crate::object::Object;
 use crate::registry::StorageKey;
 use crate::store::delete::FINALIZER_CRD;
 use crate::store::json::{child, list, text};
 use crate::store::request::{Propagation, Subresource};
 
+const AUTOMANAGED: &str = "kube-aggregator.kubernetes.io/automanaged";
+
 pub(super) fn plan(view: &View<'_>, name: &str) -> Plan {
     let mut plan = Plan::default();
     let crds = StorageKey::new("apiextensions.k8s.io", "customresourcedefinitions");
+    if let Some((_, group)) = name.split_once('.') {
+        services(view, (&crds, group), &mut plan);
+    }
     let Some(object) = view.state.get(&crds, "", name) else {
         return plan;
     };
@@ -51,4 +60,41 @@ pub(super) fn plan(view: &View<'_>, name: &str) -> Plan {
     plan.actions
         .push(Action::Update(crds, Subresource::None, crd));
     plan
+}
+
+/// Each version of a group that is served by CRDs has an APIService, which says that it is served here.
+fn services(view: &View<'_>, (crds, group): (&StorageKey, &str), plan: &mut Plan) {
+    let collection = StorageKey::new("apiregistration.k8s.io", "apiservices");
+    let mut wanted = BTreeSet::new();
+    let suffix = format!(".{group}");
+    let of_group = |object: &&Arc<Object>| object.name().ends_with(&suffix);
+    for crd in view.state.within(crds, None).filter(of_group) {
+        let crd = crd.value();
+        let accepted = list(&crd["status"], "conditions")
+            .iter()
+            .any(|one| one["type"] == "Established" && one["status"] == "True");
+        if text(&crd["spec"], "group") == group && accepted {
+            let versions = list(&crd["spec"], "versions").iter();
+            let served = versions.filter(|version| version["served"] == true);
+            wanted.extend(served.map(|version| text(version, "name").to_owned()));
+        }
+    }
+    for service in view.state.within(&collection, None).filter(of_group) {
+        let version = service.name().strip_suffix(&suffix).unwrap_or_default();
+        let stays = wanted.remove(version) || service.label(AUTOMANAGED) != Some("true");
+        if !stays && !version.contains('.') {
+            let service = service.value();
+            let how = Propagation::Background;
+            plan.actions
+                .push(Action::delete(&collection, &service, how));
+        }
+    }
+    for version in wanted {
+        let service = json!({
+            "metadata": {"name": format!("{version}.{group}"), "labels": {AUTOMANAGED: "true"}},
+            "spec": {"group": group, "version": version, "groupPriorityMinimum": 1000, "versionPriority": 100},
+        });
+        plan.actions
+            .push(Action::Create(collection.clone(), service));
+    }
 }

@@ -58,7 +58,7 @@ pub(crate) fn decode(
 pub(crate) fn decode_patched(
     res: &Resource,
     object: &mut Value,
-    (validation, warnings): (FieldValidation, &Warnings),
+    (validation, warnings, twice): (FieldValidation, &Warnings, &[String]),
 ) -> Result<(), StatusError> {
     let sent = (validation == FieldValidation::Strict).then(|| object.to_string());
     let how = if sent.is_some() {
@@ -66,12 +66,25 @@ pub(crate) fn decode_patched(
     } else {
         validation
     };
-    decode(res, object, (how, warnings)).map_err(|error| match sent {
+    if validation == FieldValidation::Warn {
+        twice.iter().for_each(|fault| warnings.add(fault));
+    }
+    let decoded = decode(res, object, (how, warnings)).and_then(|()| {
+        if sent.is_none() || twice.is_empty() {
+            return Ok(());
+        }
+        // Only what is written twice is wrong.
+        Err(StatusError::bad_request("strict decoding error: "))
+    });
+    decoded.map_err(|error| match sent {
         Some(sent) if error.code == 400 && error.message.contains("strict decoding error") => {
             let (_, why) = error
                 .message
-                .split_once("strict decoding error")
+                .split_once("strict decoding error: ")
                 .unwrap_or_default();
+            let unknown = Some(why.to_owned()).filter(|why| !why.is_empty());
+            let all: Vec<String> = twice.iter().cloned().chain(unknown).collect();
+            let why = format!(": {}", all.join(", "));
             let message = format!(
                 "Invalid value: {}: strict decoding error{why}",
                 number::quoted(&sent)

@@ -14,6 +14,7 @@ use crate::db::{Deleted, Outcome, Patch, Subresource, Target};
 use crate::error::StatusError;
 use crate::object::Object;
 use crate::registry::Resource;
+use crate::schema;
 use crate::selector::{FieldSelector, LabelSelector, Selectors};
 use crate::table;
 
@@ -191,8 +192,9 @@ pub(super) async fn patched(
     } else {
         options::Applies::No
     };
-    let options = options::patch(call, applies)?;
+    let mut options = options::patch(call, applies)?;
     let patch = read_patch(call, kind, bytes)?;
+    options.faults = duplicates(kind, bytes);
     let target = call.target(res).sub(sub);
     if let Patch::Apply(value) = &patch {
         check_applied(call, res, target, value)?;
@@ -248,6 +250,20 @@ fn read_patch(call: &Call, kind: PatchKind, bytes: &[u8]) -> Result<Patch, Statu
         PatchKind::Merge => Patch::Merge(value),
         PatchKind::Strategic | PatchKind::Apply => Patch::Strategic(value),
     })
+}
+
+/// The fields that a patch has twice.
+fn duplicates(kind: PatchKind, bytes: &[u8]) -> Vec<String> {
+    let before = match kind {
+        PatchKind::Apply => return Vec::new(),
+        PatchKind::Json => "json patch ",
+        PatchKind::Merge | PatchKind::Strategic => "",
+    };
+    let found = schema::document::duplicates(bytes).unwrap_or_default();
+    let found = found.into_iter();
+    found
+        .map(|path| format!("{before}duplicate field \"{path}\""))
+        .collect()
 }
 
 /// The object of an apply must be what the path says.

@@ -110,6 +110,7 @@ fn common(call: &Call, causes: &mut Vec<Cause>) -> WriteOptions {
         validation,
         warnings: call.warnings.clone(),
         gate: guard::gate(call),
+        faults: Vec::new(),
     }
 }
 

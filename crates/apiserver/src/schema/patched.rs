@@ -19,10 +19,10 @@ pub(crate) fn patched(
     res: &Resource,
     object: &mut Value,
     patch: &Patch,
-    (validation, warnings): (FieldValidation, &Warnings),
+    (validation, warnings, twice): (FieldValidation, &Warnings, &[String]),
 ) -> Result<(), StatusError> {
     if res.custom {
-        return crd::decode_patched(res, object, (validation, warnings));
+        return crd::decode_patched(res, object, (validation, warnings, twice));
     }
     let Some(of) = type_of(&res.group, &res.version, &res.kind) else {
         return Ok(());
@@ -38,11 +38,11 @@ pub(crate) fn patched(
         return Err(refuse(of, object, patch, &why));
     }
     let unknown: BTreeSet<String> = problems.unknown.into_iter().collect();
-    let faults = if unknown.is_empty() {
-        Vec::new()
-    } else {
-        document::in_order(shown_object(of, object, patch).as_bytes(), &unknown, &[])
-    };
+    let mut faults = twice.to_vec();
+    if !unknown.is_empty() {
+        let shown = shown_object(of, object, patch);
+        faults.extend(document::in_order(shown.as_bytes(), &unknown, &[]));
+    }
     match validation {
         FieldValidation::Strict if !faults.is_empty() => {
             let why = format!("strict decoding error: {}", faults.join(", "));
@@ -179,7 +179,7 @@ mod tests {
         let res = Registry::with_builtin()
             .find("apps", "v1", "deployments")
             .unwrap();
-        let how = (FieldValidation::Strict, &Warnings::default());
+        let how = (FieldValidation::Strict, &Warnings::default(), &[][..]);
         patched(&res, &mut object.clone(), &patch, how)
             .unwrap_err()
             .message

@@ -59,6 +59,7 @@ fn allowed(res: &Resource) -> &'static [&'static str] {
         ("", "services") => &["spec.clusterIP", "spec.type"],
         ("batch", "jobs") => &["status.successful"],
         ("apps", "replicasets") => &["status.replicas"],
+        ("certificates.k8s.io", "clustertrustbundles") => &["spec.signerName"],
         _ => &[],
     }
 }

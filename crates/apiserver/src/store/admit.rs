@@ -125,6 +125,7 @@ pub(super) fn update_part(
 
 /// Completes and checks a write of the status.
 pub(super) fn update_status(
+    moment: &Moment<'_>,
     sub: Subresource,
     (res, before): (&Arc<Resource>, &Value),
     object: &mut Value,
@@ -144,6 +145,7 @@ pub(super) fn update_status(
         service::check_status(object, &mut causes);
     }
     if res.group == "certificates.k8s.io" && res.kind == "CertificateSigningRequest" {
+        certificates::date(before, object, moment.now);
         certificates::partly(sub, (before, object), &mut causes);
     }
     if res.kind == "Namespace" {

@@ -114,7 +114,7 @@ impl Store {
                 self.check_identity(target.res, target.namespace, &mut patched)?;
                 check_name(target, &mut patched)?;
                 check_uid(target, &before, &patched)?;
-                let how = (options.validation, &options.warnings);
+                let how = (options.validation, &options.warnings, &*options.faults);
                 schema::patched(target.res, &mut patched, &patch, how)?;
                 let causes = meta::changes(&before, &patched);
                 if !causes.is_empty() {
@@ -294,7 +294,7 @@ impl Store {
             sub @ (Subresource::EphemeralContainers | Subresource::Resize) => {
                 admit::update_part(sub, (res, &before), &mut after)?;
             }
-            sub => admit::update_status(sub, (res, &before), &mut after)?,
+            sub => admit::update_status(moment, sub, (res, &before), &mut after)?,
         }
         schema::complete(res, &mut after)?;
         check(target, (&before, &after), options)?;

@@ -115,6 +115,8 @@ pub struct WriteOptions {
     pub warnings: Warnings,
     /// Who judges what is written.
     pub gate: Gate,
+    /// What is wrong with how a patch is written: fields that it has twice.
+    pub faults: Vec<String>,
 }
 
 /// What depends on who writes. Asked while nothing else can write, so that what is judged is what is stored;

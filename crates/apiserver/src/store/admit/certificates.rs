@@ -3,6 +3,7 @@ use std::cmp::Ordering;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
 use serde_json::Value;
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::pem::Pem;
@@ -14,6 +15,7 @@ use crate::auth::MASTERS;
 use crate::error::{Cause, StatusError};
 use crate::registry::Resource;
 use crate::store::json::{list, text};
+use crate::store::meta;
 use crate::store::request::Subresource;
 
 const PEM: &str = "-----BEGIN CERTIFICATE REQUEST-----";
@@ -92,6 +94,30 @@ pub(super) fn check(object: &Value, causes: &mut Causes) {
             causes,
             "may not specify a duration less than 600 seconds (10 minutes)",
         );
+    }
+}
+
+/// Conditions say since when they are so.
+pub(super) fn date(before: &Value, object: &mut Value, now: Timestamp) {
+    let old = list(&before["status"], "conditions").to_vec();
+    let conditions = object["status"].get_mut("conditions");
+    let conditions = conditions.and_then(Value::as_array_mut);
+    for one in conditions.into_iter().flatten() {
+        let same = old.iter().find(|old| {
+            old["type"] == one["type"]
+                && old["status"] == one["status"]
+                && old["lastTransitionTime"].is_string()
+        });
+        let since = same.map(|old| old["lastTransitionTime"].clone());
+        let stamp = Value::from(meta::stamp(now));
+        for (field, time) in [
+            ("lastUpdateTime", stamp.clone()),
+            ("lastTransitionTime", since.unwrap_or(stamp)),
+        ] {
+            if one.is_object() && one[field].is_null() {
+                one[field] = time;
+            }
+        }
     }
 }
 
