@@ -47,7 +47,7 @@ use crate::store::{Moment, Store};
 use action::{Action, Hands};
 use events::Recorder;
 use index::Index;
-use pace::{Pace, Room};
+use pace::{Allowance, Pace};
 
 /// Keys that are carried out in one write of the store.
 const KEYS_PER_WRITE: usize = 64;
@@ -119,7 +119,7 @@ impl Plan {
 
     /// Looks again when there is room for more Pods.
     pub(crate) fn wait_for_room(&mut self, view: &View<'_>) {
-        if let Ok(at) = view.now.checked_add(Room::MORE_IN) {
+        if let Ok(at) = view.now.checked_add(Allowance::MORE_IN) {
             self.look_at(at);
         }
     }
@@ -135,7 +135,7 @@ pub(crate) struct View<'a> {
     pub(crate) dependents: &'a [(StorageKey, String, String)],
     pub(crate) mint: Option<&'a MintToken>,
     /// For new Pods.
-    pub(crate) room: Room,
+    pub(crate) room: Allowance,
 }
 
 fn plan(view: &View<'_>, key: &Key) -> Plan {
@@ -306,7 +306,7 @@ impl Controllers {
                 root_ca: self.root_ca.as_deref(),
                 dependents: &dependents,
                 mint: self.mint.as_ref(),
-                room: Room::share(left),
+                room: Allowance::share(left),
             };
             let plan = plan(&view, &key);
             self.pace.took(&key, begun.elapsed(), Instant::now());
@@ -390,7 +390,7 @@ impl Batch {
                 root_ca: self.root_ca.as_deref(),
                 dependents: &dependents,
                 mint: self.mint.as_ref(),
-                room: Room::share(left),
+                room: Allowance::share(left),
             };
             let plan = plan(&view, &key);
             if let Some(again) = plan.again {

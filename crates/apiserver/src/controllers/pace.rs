@@ -24,14 +24,14 @@ const LONG: Duration = Duration::from_millis(20);
 /// How many times as long as the look a rest is.
 const REST: u32 = 4;
 
-/// The room that a planner has.
+/// How many Pods a planner may make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Room {
+pub(crate) struct Allowance {
     /// Pods that may be made now.
     pub(super) pods: usize,
 }
 
-impl Room {
+impl Allowance {
     /// After what time there is more.
     pub(super) const MORE_IN: Duration = PAUSE;
 
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn one_takes_a_part_of_what_is_left() {
-        let shares = [500, 50, 1, 0].map(|left| Room::share(left).pods);
+        let shares = [500, 50, 1, 0].map(|left| Allowance::share(left).pods);
         assert_eq!(shares, [100, 25, 1, 0]);
     }
 

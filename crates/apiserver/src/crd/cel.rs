@@ -13,6 +13,7 @@ pub(crate) mod library;
 mod macros;
 mod parse;
 pub(crate) mod rule;
+mod tree;
 mod value;
 
 #[cfg(test)]

@@ -10,7 +10,8 @@ use serde_json::Value as Json;
 use super::check::check;
 use super::decl::{Fields, Ty};
 use super::eval::{Failure, Run};
-use super::parse::{Expr, Node, Problem, parse};
+use super::parse::parse;
+use super::tree::{Expr, Node, Problem};
 use super::value::Val;
 
 /// Steps of one expression.

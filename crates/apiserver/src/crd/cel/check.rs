@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use super::decl::Ty;
 use super::library::{SIGNATURES, authorizer, time};
-use super::parse::{Bind, BindKind, Constant, Expr, Fold, FoldKind, Node, Optional, Problem};
+use super::tree::{Bind, BindKind, Constant, Expr, Fold, FoldKind, Node, Optional, Problem};
 use crate::crd::pattern;
 
 /// One way to call a function.

@@ -6,8 +6,8 @@ use std::sync::LazyLock;
 use serde_json::Value as Json;
 
 use super::library::SIGNATURES;
-use super::parse::{Bind, Constant, Expr, Fold, FoldKind, Node};
 use super::rule::Compiled;
+use super::tree::{Bind, Constant, Expr, Fold, FoldKind, Node};
 
 /// The largest request, in bytes.
 const REQUEST_BYTES: u64 = 3 * 1024 * 1024;

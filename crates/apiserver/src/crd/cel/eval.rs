@@ -7,7 +7,7 @@ use regex::Regex;
 use super::admission::VARIABLES;
 use super::check::{NAMESPACES, TYPE_NAMES};
 use super::library;
-use super::parse::{Bind, BindKind, Constant, Expr, Fold, FoldKind, Node, Optional};
+use super::tree::{Bind, BindKind, Constant, Expr, Fold, FoldKind, Node, Optional};
 use super::value::{Key, Val};
 use crate::crd::pattern;
 

@@ -1,5 +1,5 @@
 //! The words of an expression.
-use super::parse::Problem;
+use super::tree::Problem;
 
 /// One word.
 #[derive(Debug, Clone, PartialEq)]

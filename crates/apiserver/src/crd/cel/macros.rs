@@ -1,5 +1,5 @@
 //! Macros: calls that are no functions, because they name a variable or look at a field's presence.
-use super::parse::{Bind, BindKind, Expr, Fold, FoldKind, Node, Optional, Problem};
+use super::tree::{Bind, BindKind, Expr, Fold, FoldKind, Node, Optional, Problem};
 
 /// A function call, or a macro.
 pub(super) fn function(at: usize, name: String, mut args: Vec<Node>) -> Result<Node, Problem> {
