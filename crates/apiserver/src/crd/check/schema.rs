@@ -1,24 +1,20 @@
-//! The schema of a version, and the rules in it.
+//! The schema of a version, node by node.
+mod lists;
+mod rules;
+
 use serde_json::{Value, json};
 
-use super::cost::{self, Cardinality, Total};
-use super::field_path::{Arrays, resolve};
+use super::cost::{Cardinality, Total};
 use super::{defaults, forbidden, internal, invalid, required, structural};
-use crate::crd::cel::cost::estimate;
-use crate::crd::cel::rule::{Gives, SelfType, compile};
+use crate::crd::cel::rule::SelfType;
 use crate::crd::path::Path;
 use crate::crd::schema::Schema;
 use crate::error::Cause;
 use crate::store::json::{list, text};
+use lists::{lists, set_items};
+use rules::rule_form;
 
 const TYPES: [&str; 6] = ["array", "boolean", "integer", "number", "object", "string"];
-const REASONS: [&str; 4] = [
-    "FieldValueDuplicate",
-    "FieldValueForbidden",
-    "FieldValueInvalid",
-    "FieldValueRequired",
-];
-
 /// Checks a version's schema; one that an update does not change may cost what it costs.
 pub(super) fn check(version: &Value, (path, unchanged): (&Path, bool), causes: &mut Vec<Cause>) {
     let schema = &version["schema"]["openAPIV3Schema"];
@@ -215,63 +211,6 @@ impl Checker {
         below.cardinality = place.cardinality.of_items(schema);
         self.node(&schema["items"], &below);
     }
-
-    fn rule(
-        &mut self,
-        rule: &Value,
-        (schema, self_type): (&Value, &SelfType),
-        (place, path): (&Place, &Path),
-    ) {
-        let (rule_path, message_path) = (path.child("rule"), path.child("messageExpression"));
-        let optional = rule["optionalOldSelf"] == true;
-        let bad = |path: &Path, why: &str| Cause {
-            reason: "FieldValueInvalid",
-            message: format!("Invalid value: {}: {why}", internal::rule(rule)),
-            field: path.to_string(),
-        };
-        let compiled = match compile(text(rule, "rule"), self_type, optional, Gives::Bool) {
-            Ok(compiled) => compiled,
-            Err(error) => return self.rules.push(bad(&rule_path, &error)),
-        };
-        let cost = estimate(&compiled, schema, place.root);
-        let cost = place.cardinality.times(cost, schema);
-        if !self.unchanged
-            && let Some(why) = cost::too_much("estimated rule cost", cost)
-        {
-            self.rules.push(forbidden(&rule_path, &why));
-        }
-        self.total.add(&rule_path, cost);
-        let message = text(rule, "messageExpression");
-        if !message.is_empty() {
-            match compile(message, self_type, optional, Gives::Text) {
-                Err(error) => self.rules.push(bad(&message_path, &error)),
-                Ok(compiled) => {
-                    let cost = estimate(&compiled, schema, place.root);
-                    if !self.unchanged
-                        && let Some(why) = cost::too_much("estimated messageExpression cost", cost)
-                    {
-                        self.rules.push(forbidden(&message_path, &why));
-                    }
-                    self.total.add(&message_path, cost);
-                }
-            }
-        }
-        if compiled.uses_old_self {
-            if let Some(within) = &place.no_old_self {
-                let why = format!(
-                    "oldSelf cannot be used on the uncorrelatable portion of the schema within {within}"
-                );
-                self.rules.push(invalid(&rule_path, &rule["rule"], &why));
-            }
-        } else if !rule["optionalOldSelf"].is_null() {
-            let why = "may not be set if oldSelf is not used in rule";
-            self.rules.push(invalid(
-                &path.child("optionalOldSelf"),
-                &rule["optionalOldSelf"],
-                why,
-            ));
-        }
-    }
 }
 
 /// What OpenAPI allows and Kubernetes does not.
@@ -380,181 +319,5 @@ fn kubernetes(schema: &Value, path: &Path, causes: &mut Vec<Cause>) {
                 allowed,
             ));
         }
-    }
-}
-
-fn set_items(items: &Value, path: &Path, causes: &mut Vec<Cause>) {
-    let why = "must be atomic as item of a list with x-kubernetes-list-type=set";
-    let list_type = &items["x-kubernetes-list-type"];
-    let path = path.child("items");
-    match text(items, "type") {
-        "array" if list_type.as_str().is_some_and(|found| found != "atomic") => {
-            causes.push(invalid(
-                &path.child("x-kubernetes-list-type"),
-                list_type,
-                why,
-            ));
-        }
-        "object" if items["x-kubernetes-map-type"] != "atomic" => {
-            causes.push(invalid(
-                &path.child("x-kubernetes-map-type"),
-                list_type,
-                why,
-            ));
-        }
-        _ => {}
-    }
-}
-
-/// Lists whose elements have keys.
-fn lists(schema: &Value, path: &Path, causes: &mut Vec<Cause>) {
-    let keys = list(schema, "x-kubernetes-list-map-keys");
-    let list_type = schema["x-kubernetes-list-type"].as_str();
-    let (type_path, keys_path) = (
-        path.child("x-kubernetes-list-type"),
-        path.child("x-kubernetes-list-map-keys"),
-    );
-    let items = &schema["items"];
-    let items_path = path.child("items");
-    if !keys.is_empty() && list_type != Some("map") {
-        let why = "must be map if x-kubernetes-list-map-keys is non-empty";
-        causes.push(match list_type {
-            None => required(&type_path, why),
-            Some(found) => invalid(&type_path, &found.into(), why),
-        });
-    }
-    if list_type == Some("map") {
-        if keys.is_empty() {
-            causes.push(required(
-                &keys_path,
-                "must not be empty if x-kubernetes-list-type is map",
-            ));
-        }
-        if items.is_null() {
-            causes.push(required(
-                &items_path,
-                "must have a schema if x-kubernetes-list-type is map",
-            ));
-        } else if items.is_object() && text(items, "type") != "object" {
-            let why = "must be object if parent array's x-kubernetes-list-type is map";
-            causes.push(invalid(
-                &items_path.child("type"),
-                &text(items, "type").into(),
-                why,
-            ));
-        }
-        for (at, key) in keys
-            .iter()
-            .enumerate()
-            .filter(|_| text(items, "type") == "object")
-        {
-            let name = key.as_str().unwrap_or_default();
-            match items["properties"].get(name) {
-                None => causes.push(invalid(
-                    &keys_path,
-                    &json!(keys),
-                    "entries must all be names of item properties",
-                )),
-                Some(property) if matches!(text(property, "type"), "array" | "object") => {
-                    let field = items_path.child("properties").key(name).child("type");
-                    let why =
-                        "must be a scalar type if parent array's x-kubernetes-list-type is map";
-                    causes.push(invalid(&field, &text(items, "type").into(), why));
-                }
-                Some(_) => {}
-            }
-            if keys[..at].contains(key) {
-                causes.push(invalid(
-                    &keys_path,
-                    &json!(keys),
-                    "must not contain duplicate entries",
-                ));
-            }
-        }
-    }
-    if let Some(found) =
-        list_type.filter(|found| matches!(*found, "set" | "map") && items.is_object())
-    {
-        key_values(items, (found, keys), &items_path, causes);
-    }
-}
-
-/// Keys are always there.
-fn key_values(
-    items: &Value,
-    (list_type, keys): (&str, &[Value]),
-    path: &Path,
-    causes: &mut Vec<Cause>,
-) {
-    if items["nullable"] == true {
-        let why = format!("cannot be nullable when x-kubernetes-list-type is {list_type}");
-        causes.push(forbidden(&path.child("nullable"), &why));
-    }
-    for key in keys.iter().filter(|_| list_type == "map") {
-        let name = key.as_str().unwrap_or_default();
-        let Some(property) = items["properties"].get(name) else {
-            continue;
-        };
-        let path = path.child("properties").key(name);
-        if !list(items, "required").contains(key) && property["default"].is_null() {
-            let why = "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required \
-                       property";
-            causes.push(required(&path.child("default"), why));
-        }
-        if property["nullable"] == true {
-            let why = "this property is in x-kubernetes-list-map-keys, so it cannot be nullable";
-            causes.push(forbidden(&path.child("nullable"), why));
-        }
-    }
-}
-
-/// The parts of a rule besides its expressions.
-fn rule_form(schema: &Value, rule: &Value, path: &Path, causes: &mut Vec<Cause>) {
-    let (own, message) = (text(rule, "rule"), text(rule, "message"));
-    let breaks = |text: &str| text.contains(['\n', '\r']);
-    if own.trim().is_empty() {
-        causes.push(required(&path.child("rule"), "rule is not specified"));
-    } else if !message.is_empty() && message.trim().is_empty() {
-        causes.push(invalid(
-            &path.child("message"),
-            &message.into(),
-            "must be non-empty if specified",
-        ));
-    } else if breaks(message.trim()) {
-        causes.push(invalid(
-            &path.child("message"),
-            &message.into(),
-            "must not contain line breaks",
-        ));
-    } else if breaks(own.trim()) && message.trim().is_empty() {
-        let why = "message must be specified if rule contains line breaks";
-        causes.push(required(&path.child("message"), why));
-    }
-    let expression = text(rule, "messageExpression");
-    if !expression.is_empty() && expression.trim().is_empty() {
-        let why = "messageExpression must be non-empty if specified";
-        causes.push(required(&path.child("messageExpression"), why));
-    }
-    if let Some(reason) = rule["reason"]
-        .as_str()
-        .filter(|reason| !REASONS.contains(reason))
-    {
-        causes.push(Cause::unsupported(
-            path.child("reason").to_string(),
-            &reason.into(),
-            &REASONS,
-        ));
-    }
-    let field = text(rule, "fieldPath");
-    let mut complain =
-        |why: &str| causes.push(invalid(&path.child("fieldPath"), &field.into(), why));
-    if !field.is_empty() && field.trim().is_empty() {
-        complain("must be non-empty if specified");
-    }
-    if breaks(field) {
-        complain("must not contain line breaks");
-    }
-    if !field.is_empty() && resolve(field, schema, Arrays::Allowed).is_err() {
-        complain("must be a valid path");
     }
 }
