@@ -105,6 +105,10 @@ pub struct Local {
     pub services: BTreeMap<ServiceKey, LocalService>,
     /// Its slices under names that we give (see [`SliceKey::parse`]); others are of no interest.
     pub slices: BTreeMap<SliceKey, LocalSlice>,
+    /// Services that are deleted already and wait for somebody's finalizer.
+    pub going: BTreeSet<ServiceKey>,
+    /// Slices that are.
+    pub going_slices: BTreeSet<SliceKey>,
     /// Services of ours that a Linkerd made: of their members, those to which no Link ever led are kept.
     pub taken_over: BTreeSet<ServiceKey>,
     /// By Service, slices that Kubernetes made of Endpoints that a Linkerd left.

@@ -115,7 +115,8 @@ fn same_slice(present: &ManagedSlice, wanted: &ManagedSlice) -> bool {
 
 fn remove(draft: &Draft<'_>, actions: &mut Vec<Action>) {
     for (key, service) in &draft.world.local.services {
-        if draft.wanted.contains_key(key) || draft.held.contains(key) {
+        let going = draft.world.local.going.contains(key);
+        if going || draft.wanted.contains_key(key) || draft.held.contains(key) {
             continue;
         }
         let uid = match service {
@@ -130,7 +131,8 @@ fn remove(draft: &Draft<'_>, actions: &mut Vec<Action>) {
         let LocalSlice::Ours { uid, managed } = slice else {
             continue;
         };
-        if !is_wanted(draft, key) && !is_held(draft, key, managed) {
+        let going = draft.world.local.going_slices.contains(key);
+        if !going && !is_wanted(draft, key) && !is_held(draft, key, managed) {
             actions.push(Action::DeleteSlice {
                 key: key.clone(),
                 uid: uid.clone(),

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! uid U | ns NAME... | service NS/NAME ... | left NS/NAME ... | taken-slice NS/NAME.ipv4
-//! old-slice NS/NAME SLICE | unlinked TARGET... | taken-over NS/NAME
+//! going NS/NAME | old-slice NS/NAME SLICE | unlinked TARGET... | taken-over NS/NAME
 //! link NAME [age=N] [to=T] [gateway=IP,..:PORT] [identity=I] [select|flat|fed=KEY=VALUE|none]
 //!      [broken=gateway|flat|fed] ...
 //! export LINK NS/NAME [rv=N] [@label=value] [#annotation=value] [ports=http:80,..] [empty]
@@ -46,6 +46,16 @@ pub(super) fn world(text: &str) -> World {
                     .insert(key, LocalService::Foreign(service));
             }
             "left" | "old-slice" | "taken-over" | "unlinked" => add_left(&mut world, kind, rest),
+            "going" => {
+                let key = key();
+                let slices = world.local.slices.keys();
+                let of_it = slices
+                    .filter(|slice| slice.service == key)
+                    .cloned()
+                    .collect();
+                world.local.going_slices = of_it;
+                world.local.going.insert(key);
+            }
             "taken-slice" => {
                 let (ns, name) = rest.split_once('/').unwrap();
                 let key = SliceKey::parse(&Namespace::parse(ns).unwrap(), name).unwrap();

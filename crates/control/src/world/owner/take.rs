@@ -1,11 +1,13 @@
 //! What reaches the owner, put where it belongs. Decides only what has to be looked at because of it.
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Namespace, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::Resource;
 use kube::runtime::watcher::Event;
 use tombolo_core::cluster::{Change, Observation};
-use tombolo_core::service::ServiceKey;
+use tombolo_core::service::{ServiceKey, SliceKey};
 use tombolo_core::world::ClusterUid;
 
 use super::Owner;
@@ -116,6 +118,7 @@ impl Owner {
             let known = |key: &ServiceKey| inventory.service(&model_key(key)).is_some();
             self.world.local.services.retain(|key, _| known(key));
             self.world.local.taken_over.retain(|key| known(key));
+            self.world.local.going.retain(|key| known(key));
             self.world.unlinked.retain(|(key, _)| known(key));
         }
         self.due.plan = true;
@@ -128,10 +131,12 @@ impl Owner {
         self.listings.take(Source::Local, event, inventory);
         if done {
             let local = &mut self.world.local;
-            local.slices.retain(|key, _| {
+            let known = |key: &SliceKey| {
                 let namespace = key.service.namespace.as_str();
                 inventory.has_slice(&Key::new(namespace, &key.name()))
-            });
+            };
+            local.slices.retain(|key, _| known(key));
+            local.going_slices.retain(known);
             local.old_slices.retain(|service, names| {
                 let namespace = service.namespace.as_str();
                 names.retain(|name| inventory.has_slice(&Key::new(namespace, name)));
@@ -146,6 +151,7 @@ impl Owner {
         match event {
             Event::Apply(object) | Event::InitApply(object) => {
                 if let Some((key, service)) = tombolo_k8s::service::local(object) {
+                    note(&mut local.going, &key, is_going(object));
                     if tombolo_k8s::service::was_taken_over(object) {
                         local.taken_over.insert(key.clone());
                     } else {
@@ -158,6 +164,7 @@ impl Owner {
                 if let Some(key) = tombolo_k8s::service::key(&object.metadata) {
                     local.services.remove(&key);
                     local.taken_over.remove(&key);
+                    local.going.remove(&key);
                     self.world.unlinked.retain(|(of, _)| *of != key);
                 }
             }
@@ -167,16 +174,18 @@ impl Owner {
 
     fn note_local_slice(&mut self, event: &Event<EndpointSlice>) {
         self.note_old_slice(event);
-        let slices = &mut self.world.local.slices;
+        let local = &mut self.world.local;
         match event {
             Event::Apply(object) | Event::InitApply(object) => {
                 if let Some((key, slice)) = tombolo_k8s::slice::local(object) {
-                    slices.insert(key, slice);
+                    note(&mut local.going_slices, &key, is_going(object));
+                    local.slices.insert(key, slice);
                 }
             }
             Event::Delete(object) => {
                 if let Some((key, _)) = tombolo_k8s::slice::local(object) {
-                    slices.remove(&key);
+                    local.going_slices.remove(&key);
+                    local.slices.remove(&key);
                 }
             }
             Event::Init | Event::InitDone => {}
@@ -202,4 +211,24 @@ impl Owner {
             }
         }
     }
+}
+
+/// Whether an object is deleted, and waits for somebody's finalizer.
+fn is_going<K: Resource>(object: &K) -> Going {
+    match object.meta().deletion_timestamp {
+        Some(_) => Going::Yes,
+        None => Going::No,
+    }
+}
+
+enum Going {
+    Yes,
+    No,
+}
+
+fn note<K: Ord + Clone>(set: &mut BTreeSet<K>, key: &K, going: Going) {
+    match going {
+        Going::Yes => set.insert(key.clone()),
+        Going::No => set.remove(key),
+    };
 }

@@ -328,3 +328,17 @@ fn a_mode_that_is_broken_gets_nothing_new_and_the_others_do() {
     ! Link mc/remote: InvalidSpec: Link mc/remote: gateway: is wrong; what else it does goes on
     ");
 }
+
+#[test]
+fn what_is_deleted_and_held_by_a_finalizer_is_not_deleted_again() {
+    let before = "
+        ns ns1
+        link remote
+        export remote ns1/s @m/exported=remote-discovery
+    ";
+    assert_snapshot!(replanned(before, "
+        ns ns1
+        link remote
+        going ns1/s-remote
+    "), @"remote:");
+}
