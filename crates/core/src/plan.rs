@@ -205,5 +205,5 @@ mod tests;
 mod text;
 #[cfg(test)]
 pub(crate) mod tests_only {
-    pub(crate) use super::text::{pairs as labels_of, service_key};
+    pub(crate) use super::text::parts::{pairs as labels_of, service_key};
 }

@@ -7,7 +7,9 @@ mod left;
 mod refusals;
 mod scale;
 
-use super::text::{after, carry_out, render, world};
+use super::text::carry::{after, carry_out};
+use super::text::read::world;
+use super::text::show::render;
 use super::{Action, Plan, plan};
 
 /// The plan of a world, as text.

@@ -1,7 +1,8 @@
 use std::net::SocketAddr;
 
 use super::super::exports::Export;
-use super::super::model::{Backend, Mesh, Port, PortSet, Role, Slice};
+use super::super::model::{Backend, Gateway, Mesh, Port, PortSet, Reach, Resolution, Role, Slice};
+use super::super::view::Completeness;
 use super::*;
 use crate::discovery::inventory::Kind;
 

@@ -13,7 +13,7 @@ use crate::keys::{
 };
 use crate::link::{Fault, Gateway, Link, LinkKey, LinkSpec};
 use crate::name::{ClusterName, Hostname, Namespace};
-use crate::plan::text::service_key;
+use crate::plan::text::parts::service_key;
 use crate::selector::Selector;
 use crate::service::{
     Family, Labels, ManagedService, ManagedSlice, Readiness, Service, ServiceKey, ServiceKind,
