@@ -35,7 +35,7 @@ pub(crate) fn type_of(group: &str, version: &str, kind: &str) -> Option<usize> {
 }
 
 /// What a value is to be read as, and how strictly.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Reading<'a> {
     /// The resource that is written.
     pub(crate) res: &'a Resource,
@@ -43,6 +43,8 @@ pub(crate) struct Reading<'a> {
     pub(crate) validation: FieldValidation,
     /// Where warnings go.
     pub(crate) warnings: &'a Warnings,
+    /// What there is to say of lines of a body that is no JSON.
+    pub(crate) lines: Vec<String>,
 }
 
 /// Makes a body typed; `text` is what it was read from.
@@ -54,7 +56,7 @@ pub(crate) fn read(
     value: &mut Value,
     text: &[u8],
 ) -> Result<(), StatusError> {
-    let Reading { res, .. } = reading;
+    let res = reading.res;
     // What is no JSON cannot be asked for its duplicates.
     let duplicates = document::duplicates(text).unwrap_or_default();
     let mut unknown = BTreeSet::new();
@@ -97,19 +99,24 @@ pub(crate) fn complete(res: &Resource, value: &mut Value) -> Result<(), StatusEr
     Ok(())
 }
 
-fn strict(reading: Reading<'_>, faults: Vec<String>) -> Result<(), StatusError> {
-    if faults.is_empty() {
+fn strict(reading: Reading<'_>, mut faults: Vec<String>) -> Result<(), StatusError> {
+    let Reading { lines, .. } = &reading;
+    if faults.is_empty() && lines.is_empty() {
         return Ok(());
     }
     match reading.validation {
         FieldValidation::Ignore => Ok(()),
         FieldValidation::Warn => {
-            for fault in &faults {
+            for fault in lines.iter().chain(&faults) {
                 reading.warnings.add(fault);
             }
             Ok(())
         }
         FieldValidation::Strict => {
+            if !lines.is_empty() {
+                let lines = format!("yaml: unmarshal errors:\n  {}", lines.join("\n  "));
+                faults.insert(0, lines);
+            }
             let why = format!("strict decoding error: {}", faults.join(", "));
             Err(cannot_be_handled(reading.res, &why))
         }

@@ -20,13 +20,12 @@ use crate::error::StatusError;
 const REQUEST_MAX: usize = 3 * 1024 * 1024;
 /// A body that takes longer to arrive is given up.
 const READ_DEADLINE: Duration = Duration::from_secs(30);
-/// Values in a body in YAML: what an object of the largest size that is stored may have, ten bytes each.
-const YAML_NODES_MAX: usize = 150_000;
 /// Larger bodies in YAML are parsed apart from other requests, and so many at a time.
 const YAML_AT_ONCE_MAX: usize = 64 * 1024;
 static YAML_ROOM: Semaphore = Semaphore::const_new(2);
 
 pub(super) mod go;
+pub(super) mod yaml;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -246,7 +245,7 @@ pub(super) fn parse(bytes: &[u8], syntax: Syntax) -> Result<Value, String> {
             format!("couldn't get version/kind; json parse error: {why}")
         }),
         Syntax::Protobuf => protobuf::decode(bytes),
-        Syntax::Yaml => yaml(bytes),
+        Syntax::Yaml => yaml::value(bytes),
     }
 }
 
@@ -268,33 +267,7 @@ pub(super) async fn ahead(bytes: &Bytes, content_type: &str) -> Option<Result<Va
 
 /// JSON is YAML, and most clients send it; its parser is much the quicker.
 pub(super) fn yaml_or_json(bytes: &[u8]) -> Result<Value, String> {
-    serde_json::from_slice(bytes).or_else(|_error| yaml(bytes))
-}
-
-/// YAML as Kubernetes reads it: of two equal keys the last one counts.
-fn yaml(bytes: &[u8]) -> Result<Value, String> {
-    let text = std::str::from_utf8(bytes)
-        .map_err(|_error| "yaml: control characters are not allowed".to_owned())?;
-    let options = serde_saphyr::options! {
-        budget: serde_saphyr::budget! { max_nodes: YAML_NODES_MAX },
-        duplicate_keys: serde_saphyr::DuplicateKeyPolicy::LastWins,
-        with_snippet: false,
-    };
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-        let shown = error.to_string();
-        let shown = shown.strip_prefix("error: ").unwrap_or(&shown);
-        let shown = shown.split(" at line ").next().unwrap_or(shown);
-        // `line 3 column 5: what is wrong`: the first line is not named.
-        let Some((place, why)) = shown.split_once(": ") else {
-            return format!("yaml: {shown}");
-        };
-        let line = place.split_whitespace().nth(1).unwrap_or_default();
-        match line {
-            "1" => format!("yaml: {why}"),
-            line if line.parse::<u64>().is_ok() => format!("yaml: line {line}: {why}"),
-            _ => format!("yaml: {shown}"),
-        }
-    })
+    serde_json::from_slice(bytes).or_else(|_error| yaml::value(bytes))
 }
 
 /// The beginning of a body, as refusals show it.

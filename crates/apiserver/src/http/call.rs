@@ -223,6 +223,10 @@ impl Call {
             res,
             validation: self.write_options()?.validation,
             warnings: &self.warnings,
+            lines: match body::syntax(self.content_type()) {
+                Ok(Syntax::Yaml) => body::yaml::duplicates(bytes),
+                _ => Vec::new(),
+            },
         };
         schema::read(reading, value, bytes)
     }

@@ -10,7 +10,7 @@ use super::call::{Answer, Call};
 use super::negotiate::Form;
 use super::respond::ListHead;
 use super::{access, components, list, options, respond, subresources, typed};
-use crate::db::{Deleted, Outcome, Patch, Subresource, Target};
+use crate::db::{Deleted, FieldValidation, Outcome, Patch, Subresource, Target, WriteOptions};
 use crate::error::StatusError;
 use crate::object::Object;
 use crate::registry::Resource;
@@ -194,6 +194,9 @@ pub(super) async fn patched(
     };
     let mut options = options::patch(call, applies)?;
     let patch = read_patch(call, kind, bytes)?;
+    if kind == PatchKind::Apply {
+        check_keys(&options, bytes)?;
+    }
     options.faults = duplicates(kind, bytes);
     let target = call.target(res).sub(sub);
     if let Patch::Apply(value) = &patch {
@@ -250,6 +253,23 @@ fn read_patch(call: &Call, kind: PatchKind, bytes: &[u8]) -> Result<Patch, Statu
         PatchKind::Merge => Patch::Merge(value),
         PatchKind::Strategic | PatchKind::Apply => Patch::Strategic(value),
     })
+}
+
+/// What is applied is YAML: the keys that it has twice are told, or refused. What is JSON is not asked.
+fn check_keys(options: &WriteOptions, bytes: &[u8]) -> Result<(), StatusError> {
+    let is_json = bytes.trim_ascii_start().starts_with(b"{");
+    if is_json || options.validation == FieldValidation::Ignore {
+        return Ok(());
+    }
+    let lines = body::yaml::duplicates(bytes);
+    if options.validation == FieldValidation::Strict && !lines.is_empty() {
+        let lines = lines.join("\n  ");
+        return Err(StatusError::bad_request(format!(
+            "error strict decoding patch: error converting YAML to JSON: yaml: unmarshal errors:\n  {lines}"
+        )));
+    }
+    lines.iter().for_each(|line| options.warnings.add(line));
+    Ok(())
 }
 
 /// The fields that a patch has twice.
