@@ -86,7 +86,7 @@ fn acceptable(spec: &LinkSpec, credentials: &Credentials) -> (Truth, Reason, Str
                            so nothing is mirrored: an empty selector matches nothing";
             (Truth::True, Reason::NothingSelected, message.to_owned())
         }
-        Credentials::Usable => (Truth::True, Reason::Accepted, String::new()),
+        Credentials::Usable => (Truth::True, Reason::Accepted, sentence(&link.remarks)),
     }
 }
 

@@ -95,6 +95,8 @@ pub struct Link {
     /// What is wrong with parts of it: those keep what they have and get nothing new, while the others go on. Their
     /// selectors match nothing.
     pub broken: BTreeMap<Part, Vec<Fault>>,
+    /// What is passed over, though nothing is refused for it.
+    pub remarks: Vec<Fault>,
     /// Labels that are not copied.
     pub excluded_labels: Exclusions,
     /// Annotations that are not copied.
@@ -116,6 +118,7 @@ impl Link {
             flat_selector: Selector::remote_discovery(),
             federated_selector: Selector::federated_member(),
             broken: BTreeMap::new(),
+            remarks: Vec::new(),
             excluded_labels: Exclusions::default(),
             excluded_annotations: Exclusions::default(),
         }

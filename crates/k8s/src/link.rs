@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde_json::Value;
-use tombolo_core::link::{Gateway, GatewayHost, Link, LinkKey, LinkSpec, Part, Probe};
+use tombolo_core::link::{Fault, Gateway, GatewayHost, Link, LinkKey, LinkSpec, Part, Probe};
 use tombolo_core::name::{ClusterName, Namespace, check_dns_label};
 use tombolo_core::selector::{Exclusions, Selector};
 use tombolo_core::world::{ClusterUid, CreatedAt};
@@ -77,7 +77,7 @@ fn spec(object: &Value, name: String) -> LinkSpec {
     let mut reader = Reader::new(name.clone());
     let target = target(&mut reader, object);
     let mut of_gateway = Reader::new(name.clone());
-    let gateway = gateway(&mut of_gateway, object);
+    let (gateway, remarks) = gateway(&mut of_gateway, object);
     let gateway_selector = selector::read(&mut of_gateway, object, "spec.selector");
     let mut of_flat = Reader::new(name.clone());
     let flat_selector = selector::read(&mut of_flat, object, "spec.remoteDiscoverySelector");
@@ -119,6 +119,7 @@ fn spec(object: &Value, name: String) -> LinkSpec {
             flat_selector: whole(Part::Flat, flat_selector),
             federated_selector: whole(Part::Federation, federated_selector),
             broken,
+            remarks,
             excluded_labels,
             excluded_annotations,
         }),
@@ -156,7 +157,13 @@ fn domain(reader: &mut Reader, object: &Value) -> String {
     domain.to_owned()
 }
 
-fn gateway(reader: &mut Reader, object: &Value) -> Option<Gateway> {
+/// The gateway, and what of its addresses is passed over because others can be used.
+fn gateway(reader: &mut Reader, object: &Value) -> (Option<Gateway>, Vec<Fault>) {
+    let (hosts, remarks) = hosts(reader, object);
+    (gateway_at(reader, object, hosts), remarks)
+}
+
+fn gateway_at(reader: &mut Reader, object: &Value, hosts: Vec<GatewayHost>) -> Option<Gateway> {
     let port = port(reader, object, "spec.gatewayPort");
     let identity = reader
         .text(object, "spec.gatewayIdentity")
@@ -169,24 +176,6 @@ fn gateway(reader: &mut Reader, object: &Value) -> Option<Gateway> {
             "spec.gatewayIdentity",
             format!("{identity:?} is no DNS name"),
         );
-    }
-    let mut hosts = Vec::new();
-    let list = reader
-        .text(object, "spec.gatewayAddress")
-        .unwrap_or_default();
-    for text in list
-        .split(',')
-        .map(str::trim)
-        .filter(|text| !text.is_empty())
-    {
-        match (text.parse(), is_dns_name(text)) {
-            (Ok(address), _) => hosts.push(GatewayHost::Address(address)),
-            (Err(_), true) => hosts.push(GatewayHost::Name(text.to_owned())),
-            (Err(_), false) => {
-                let why = format!("{text:?} is neither an IP address nor a DNS name");
-                reader.fault("spec.gatewayAddress", why);
-            }
-        }
     }
     if hosts.is_empty() {
         return None;
@@ -209,6 +198,33 @@ fn gateway(reader: &mut Reader, object: &Value) -> Option<Gateway> {
         port,
         identity,
     })
+}
+
+fn hosts(reader: &mut Reader, object: &Value) -> (Vec<GatewayHost>, Vec<Fault>) {
+    let before = reader.faults.len();
+    let mut hosts = Vec::new();
+    let list = reader
+        .text(object, "spec.gatewayAddress")
+        .unwrap_or_default();
+    for text in list
+        .split(',')
+        .map(str::trim)
+        .filter(|text| !text.is_empty())
+    {
+        match (text.parse(), is_dns_name(text)) {
+            (Ok(address), _) => hosts.push(GatewayHost::Address(address)),
+            (Err(_), true) => hosts.push(GatewayHost::Name(text.to_owned())),
+            (Err(_), false) => {
+                let why = format!("{text:?} is neither an IP address nor a DNS name");
+                reader.fault("spec.gatewayAddress", why);
+            }
+        }
+    }
+    let remarks = match hosts.is_empty() {
+        true => Vec::new(),
+        false => reader.faults.split_off(before),
+    };
+    (hosts, remarks)
 }
 
 fn probe(reader: &mut Reader, object: &Value, port: Option<u16>) -> Option<Probe> {

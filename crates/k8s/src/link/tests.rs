@@ -123,7 +123,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ),
     (
         "/gatewayAddress",
-        r#""1.2.3.4,what?""#,
+        r#""what?""#,
         "spec.gatewayAddress: \"what?\" is neither an IP address nor a DNS name",
     ),
     (
@@ -255,6 +255,23 @@ fn what_is_wrong_with_one_mode_is_no_matter_of_the_others() {
             assert_eq!(selector.is_nothing(), of == part, "{field}: {of:?}");
         }
     }
+}
+
+#[test]
+fn of_several_gateway_addresses_those_that_are_some_are_used() {
+    let mut spec = base();
+    spec["gatewayAddress"] = json!("1.2.3.4,what?, ");
+    let LinkSpec::Accepted(link) = read(&link(spec)).unwrap().spec else {
+        panic!("it is refused");
+    };
+    assert_eq!(
+        (link.gateway.unwrap().hosts.len(), link.broken.len()),
+        (1, 0)
+    );
+    let remarks: Vec<_> = link.remarks.iter().map(ToString::to_string).collect();
+    let want =
+        "Link tombolo/east: spec.gatewayAddress: \"what?\" is neither an IP address nor a DNS name";
+    assert_eq!(remarks, [want]);
 }
 
 #[test]

@@ -30,6 +30,8 @@ cases!["changes":
     a_mirror_that_is_on_its_way_out_is_made_anew,
     a_link_that_changed_while_nobody_looked_is_followed,
     a_gateway_of_a_name_keeps_its_endpoints_across_a_restart,
+    the_second_link_takes_over_from_the_first,
+    nothing_of_any_kind_is_written_because_of_a_restart,
 ];
 
 async fn exclusions_that_are_lifted(w: &mut World) -> Result<()> {
@@ -469,4 +471,87 @@ async fn a_gateway_of_a_name_keeps_its_endpoints_across_a_restart(w: &mut World)
     w.settle().await?;
     ensure!(w.slices("web-remote").await? == before, "they were written");
     Ok(())
+}
+
+async fn the_second_link_takes_over_from_the_first(w: &mut World) -> Result<()> {
+    w.link(|_| ()).await?;
+    w.export("web", json!({EXPORTED: "true", FEDERATED: "member"}))
+        .await?;
+    w.mirror("web-remote").await?;
+    w.l.apply(objects::credentials("second", &w.access)).await?;
+    w.relink("second", |spec| {
+        spec["targetClusterName"] = json!("remote");
+        spec["clusterCredentialsSecret"] = json!("cluster-credentials-second");
+        spec["gatewayAddress"] = json!("192.0.2.200");
+    })
+    .await?;
+    w.says("second", "Accepted", "False").await?;
+    w.l.delete("Link", LINKS, "remote").await?;
+    w.says("second", "Accepted", "True").await?;
+    w.ready("web", &["10.2.0.1"]).await?;
+    w.has_addresses("web-remote", &["192.0.2.200:888 up"; 2])
+        .await?;
+    w.mirror("web-federated").await.map(drop)
+}
+
+async fn nothing_of_any_kind_is_written_because_of_a_restart(w: &mut World) -> Result<()> {
+    let there = format!("{}-there", w.ns);
+    w.r.apply(objects::namespace(&there)).await?;
+    w.r.apply(objects::service(&there, "web", json!({EXPORTED: "true"})))
+        .await?;
+    w.l.apply(objects::service(&w.ns, "taken-remote", json!({})))
+        .await?;
+    w.l.apply(objects::service(&w.ns, "web", json!({FEDERATED: "member"})))
+        .await?;
+    w.link(|_| ()).await?;
+    for (name, labels) in [
+        ("web", json!({EXPORTED: "true", FEDERATED: "member"})),
+        ("api", json!({EXPORTED: "remote-discovery"})),
+        ("taken", json!({EXPORTED: "true"})),
+        ("odd", json!({EXPORTED: "yes"})),
+    ] {
+        w.ready(name, &["10.2.0.1"]).await?;
+        w.export(name, labels).await?;
+    }
+    headless(w, "two", "pod-0").await?;
+    w.has_addresses("pod-0-remote", &["192.0.2.127:888 up"; 2])
+        .await?;
+    w.entry("mirrorServices", "odd", ("False", "UnknownMode"))
+        .await?;
+    w.entry("mirrorServices", "two", ("True", "Mirrored"))
+        .await?;
+    let whole = async |s: &Site| {
+        let link = s.get("Link", LINKS, "remote").await?;
+        Ok(link.filter(|link| link["status"]["clusterUid"].is_string()))
+    };
+    w.l.eventually("the cluster is known", whole).await?;
+    w.settle().await?;
+    // What the sentinel was said of may be written a moment later.
+    let quiet = async |_: &Site| {
+        let before = versions(w).await?;
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        let after = versions(w).await?;
+        Ok((before == after).then_some(after))
+    };
+    let before = w.l.eventually("it is quiet", quiet).await?;
+    w.stop_control().await?;
+    w.start_control();
+    w.talk("api-remote:555").await?.next().await?;
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    let after = versions(w).await?;
+    let differ: Vec<_> = after.iter().filter(|v| !before.contains(v)).collect();
+    ensure!(before == after, "{differ:?}");
+    Ok(())
+}
+
+/// Kind, name and version of all that the control plane writes.
+async fn versions(w: &World) -> Result<Vec<String>> {
+    let mut all = Vec::new();
+    for kind in ["Service", "EndpointSlice", "Link", "Event"] {
+        for object in w.l.list(kind, "", "").await? {
+            let of = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
+            all.push(format!("{kind} {} {}", of("name"), of("resourceVersion")));
+        }
+    }
+    Ok(all)
 }

@@ -30,6 +30,8 @@ cases!["shapes":
     every_mode_in_turn,
     a_headless_mirror_follows_its_gateway,
     labels_of_a_headless_service_are_followed,
+    ports_that_change_name_protocol_and_order_are_followed,
+    a_gateway_address_that_is_none_is_skipped_and_said,
 ];
 
 async fn nothing_of_the_spec_but_ports_is_copied(w: &mut World) -> Result<()> {
@@ -385,4 +387,80 @@ async fn every_mode_in_turn(w: &mut World) -> Result<()> {
     ensure!(!map(&mirror, "labels").contains_key(REMOTE), "{mirror}");
     w.has_addresses("web-remote", &["192.0.2.127:888 up"; 2])
         .await
+}
+
+async fn ports_that_change_name_protocol_and_order_are_followed(w: &mut World) -> Result<()> {
+    // 3.6: "`name`, `protocol`, `port`, `targetPort` copied in order"
+    w.link(|_| ()).await?;
+    w.ready("web", &["10.2.0.1"]).await?;
+    w.export("web", json!({EXPORTED: "true"})).await?;
+    w.has_addresses("web-remote", &["192.0.2.127:888 up"; 2])
+        .await?;
+    for ports in [
+        json!([{"name": "port2", "port": 666, "protocol": "TCP"}, {"name": "port1", "port": 555, "protocol": "TCP"}]),
+        json!([{"name": "port2", "port": 666, "protocol": "UDP"}, {"name": "other", "port": 555, "protocol": "TCP"}]),
+        json!([{"name": "new", "port": 444, "protocol": "TCP"}, {"name": "port2", "port": 666, "protocol": "TCP"}]),
+    ] {
+        let patch = json!({"spec": {"ports": ports}});
+        w.r.merge(("Service", &w.ns, "web"), patch).await?;
+        let want: Vec<_> = ports
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|p| {
+                format!(
+                    "{}/{}/{}",
+                    p["name"].as_str().unwrap_or_default(),
+                    p["port"],
+                    p["protocol"].as_str().unwrap_or_default()
+                )
+            })
+            .collect();
+        w.until("web-remote", &format!("has {want:?}"), |s| {
+            self::ports(s) == want
+        })
+        .await?;
+        let named = async |_: &Site| {
+            let slices = w.slices("web-remote").await?;
+            let told = slices
+                .iter()
+                .flat_map(|s| s["ports"].as_array().cloned().unwrap_or_default());
+            let told: std::collections::BTreeSet<_> = told
+                .map(|p| {
+                    format!(
+                        "{} {}",
+                        p["name"].as_str().unwrap_or_default(),
+                        p["protocol"].as_str().unwrap_or_default()
+                    )
+                })
+                .collect();
+            let wanted = want.iter().map(|text| {
+                let parts: Vec<_> = text.split('/').collect();
+                format!("{} {}", parts[0], parts[2])
+            });
+            ensure!(told == wanted.collect(), "{told:?}");
+            Ok(Some(()))
+        };
+        w.l.eventually("its endpoints have the same ports", named)
+            .await?;
+    }
+    Ok(())
+}
+
+async fn a_gateway_address_that_is_none_is_skipped_and_said(w: &mut World) -> Result<()> {
+    // 3.6: "pieces that fail are skipped"
+    w.link(|spec| spec["gatewayAddress"] = json!("what?,192.0.2.127, "))
+        .await?;
+    w.export("web", json!({EXPORTED: "true"})).await?;
+    w.ready("web", &["10.2.0.1"]).await?;
+    w.has_addresses("web-remote", &["192.0.2.127:888 up"; 2])
+        .await?;
+    let condition = w.says("remote", "Accepted", "True").await?;
+    ensure!(
+        condition["message"]
+            .as_str()
+            .is_some_and(|m| m.contains("what?")),
+        "{condition}"
+    );
+    Ok(())
 }
