@@ -1,5 +1,8 @@
 //! Reports of made-up records: a good run keeps every promise, and each promise breaks on the
 //! records that break it, and on nothing else.
+mod figures;
+mod printed;
+
 use std::time::Duration;
 
 use super::*;
@@ -420,118 +423,6 @@ fn a_demo_that_showed_nothing_kept_nothing() {
         report.sentence,
         "No way to lose a cluster was shown, so no promise was kept."
     );
-}
-
-#[test]
-fn the_figures_are_those_of_the_records() {
-    let report = Report::of(lab(), &[good(Way::Freeze)]);
-    let way = &report.ways[0];
-    assert_eq!(
-        (way.break_took_ms, way.away_ms, way.heal_took_ms),
-        (100.0, 4_900.0, 1_000.0)
-    );
-    let figures = &way.services[0];
-    assert_eq!((figures.requests, figures.failed), (20_000, 0));
-    assert_eq!(
-        (figures.p50_ms, figures.p99_ms, figures.worst_ms),
-        (2.0, 2.0, 320.0)
-    );
-    // The last request that hung was due 298 ms after the break and took 320 ms.
-    assert_eq!(figures.shifted_ms, Some(616.0));
-    // A window of 10 s bears 1 s without east, and east was away for 1.5 s after the return began.
-    let even_again = figures.even_again_ms.unwrap();
-    assert!((300.0..700.0).contains(&even_again), "{even_again}");
-    assert!((0.332..0.335).contains(&figures.share.before["east"]));
-    assert_eq!(
-        figures.share.during.keys().collect::<Vec<_>>(),
-        ["north", "west"]
-    );
-    assert!((0.332..0.335).contains(&figures.share.after["east"]));
-    let mirror = &way.services[1];
-    assert_eq!((mirror.requests, mirror.failed), (2_000, 325));
-    assert_eq!(
-        mirror.failures.clone().into_iter().collect::<Vec<_>>(),
-        [("503".into(), 325)]
-    );
-    assert_eq!((mirror.shifted_ms, mirror.even_again_ms), (None, None));
-    // The last refusal was due 1,480 ms after the return began and took 3 ms.
-    assert_eq!(mirror.works_again_ms, Some(1_483.0));
-}
-
-#[test]
-fn nothing_shifts_while_the_cluster_goes_on_serving() {
-    let report = Report::of(lab(), &[good(Way::D)]);
-    let figures = &report.ways[0].services[0];
-    assert_eq!(
-        (figures.shifted_ms, figures.even_again_ms),
-        (None, Some(0.0))
-    );
-}
-
-#[test]
-fn what_never_shifts_or_evens_out_has_no_time() {
-    let mut way = good(Way::B);
-    set(&mut way, "frontend-federated", 16_500..16_510, &ok("east"));
-    set(&mut way, "frontend-federated", 38_000..40_000, &ok("west"));
-    let figures = &Report::of(lab(), &[way]).ways[0].services[0];
-    // A straggler from the lost cluster sets the time, however calm it had been before.
-    assert_eq!(figures.shifted_ms, Some(4_510.0));
-    assert_eq!(figures.even_again_ms, None);
-    let mut way = good(Way::B);
-    set(&mut way, "frontend-federated", 12_000..17_000, &ok("east"));
-    assert_eq!(
-        Report::of(lab(), &[way]).ways[0].services[0].shifted_ms,
-        None
-    );
-}
-
-#[test]
-fn the_json_is_as_documented() {
-    let mut way = good(Way::B);
-    way.services.truncate(1);
-    let mut json = serde_json::to_value(Report::of(lab(), &[way])).unwrap();
-    let keys = |value: &serde_json::Value| -> Vec<String> {
-        value.as_object().unwrap().keys().cloned().collect()
-    };
-    assert_eq!(keys(&json), ["lab", "ok", "promises", "sentence", "ways"]);
-    assert_eq!(keys(&json["promises"][0]), ["got", "name", "ok", "want"]);
-    assert_eq!(json["ways"][0]["way"], "b");
-    let service = json["ways"][0]["services"][0].take();
-    for key in [
-        "service", "client", "requests", "failed", "p50_ms", "p99_ms", "worst_ms",
-    ] {
-        assert!(!service[key].is_null(), "{key}");
-    }
-    for phase in ["before", "during", "after"] {
-        assert!(service["share"][phase]["west"].is_f64(), "{phase}");
-    }
-    assert!(service["shifted_ms"].is_f64() && service["even_again_ms"].is_f64());
-}
-
-#[test]
-fn the_closing_lines_show_every_service_and_every_promise() {
-    let mut way = good(Way::B);
-    set(
-        &mut way,
-        "frontend-federated",
-        12_200..12_201,
-        &status(503, Some("why")),
-    );
-    let report = Report::of(lab(), &[way]);
-    let text = anstream::adapter::strip_str(&closing::render(&report)).to_string();
-    for wanted in [
-        "share of the answers, west/east/north in per cent.",
-        "even again: milliseconds from the return until",
-        "33/33/33  50/0/50  33/33/33",
-        "frontend-federated     20000       1",
-        "BROKEN  b: frontend-federated: no request fails",
-        "1 of 20000 failed: 1 503",
-        "kept    b: api-east: requests fail at once and say why",
-        "1 of 15 promises was broken, the first: b: frontend-federated: no request fails \
-         (wanted 0 failed, saw 1 of 20000 failed: 1 503).",
-    ] {
-        assert!(text.contains(wanted), "{wanted:?} is missing in:\n{text}");
-    }
 }
 
 #[test]
