@@ -26,6 +26,7 @@ mod namespace;
 mod node;
 mod pace;
 mod pods;
+mod policy;
 mod replica_set;
 mod secret;
 mod slices;
@@ -65,6 +66,8 @@ pub(crate) enum What {
     Secret,
     /// The Secrets of an account.
     Account,
+    /// An admission policy.
+    Policy,
     /// All ClusterRoles.
     ClusterRoles,
     Deployment,
@@ -153,6 +156,7 @@ fn plan_of(view: &View<'_>, what: What, namespace: &str, name: &str) -> Plan {
         What::Crd => crd::plan(view, name),
         What::Secret => secret::plan(view, namespace, name),
         What::Account => secret::plan_account(view, namespace, name),
+        What::Policy => policy::plan(view, name),
         What::ClusterRoles => aggregate::plan(view),
         What::Deployment => deployment::plan(view, namespace, name),
         What::ReplicaSet => replica_set::plan(view, replica_set::SET, (namespace, name)),

@@ -309,6 +309,7 @@ fn what_of((group, plural): (&str, &str)) -> Option<What> {
         ("autoscaling", "horizontalpodautoscalers") => What::Autoscaler,
         ("policy", "poddisruptionbudgets") => What::Budget,
         ("apiextensions.k8s.io", "customresourcedefinitions") => What::Crd,
+        ("admissionregistration.k8s.io", "validatingadmissionpolicies") => What::Policy,
         _ => return None,
     })
 }

@@ -11,6 +11,7 @@ mod eval;
 mod lexer;
 pub(crate) mod library;
 mod macros;
+pub(crate) mod object_type;
 mod parse;
 pub(crate) mod rule;
 mod tree;

@@ -10,6 +10,7 @@ use serde_json::Value as Json;
 use super::check::check;
 use super::decl::{Fields, Ty};
 use super::eval::{Failure, Run};
+use super::object_type::ObjectType;
 use super::parse::parse;
 use super::tree::{Expr, Node, Problem};
 use super::value::Val;
@@ -79,6 +80,16 @@ impl Scope {
             variables: None,
             needs: BTreeMap::new(),
         }
+    }
+
+    /// The same for objects of a known type.
+    pub(crate) fn about(mut self, of: &ObjectType) -> Self {
+        for (name, ty) in &mut self.names {
+            if matches!(*name, "object" | "oldObject") {
+                ty.clone_from(&of.0);
+            }
+        }
+        self
     }
 
     /// The same for expressions that may ask what the user may do.

@@ -178,7 +178,8 @@ impl Fields {
         fields
     }
 
-    fn add(&mut self, name: &str, ty: Ty) {
+    /// Adds a field, if rules can name it.
+    pub(super) fn add(&mut self, name: &str, ty: Ty) {
         let Some(escaped) = escape(name) else { return };
         if escaped != name {
             self.escaped.insert(name.to_owned(), escaped.clone());
