@@ -4,7 +4,7 @@ use crate::link::{Fault, Link, LinkSpec};
 use crate::plan::{About, Problem};
 use crate::roster::{Entry, Standing};
 use crate::status::{Condition, ConditionType, LinkStatus, Reason, ServiceStatus, Truth};
-use crate::world::{Contact, Credentials, GatewayHealth, GatewayView, Remote};
+use crate::world::{Contact, Credentials, Exports, GatewayHealth, GatewayView, Remote};
 
 /// Whether a Link has a mirror through its gateway.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -158,7 +158,7 @@ fn synced(entry: &Entry<'_>, left_out: usize) -> Condition {
             (Truth::False, Reason::NeverSynced, because.clone())
         }
         (_, Remote::Known(exports)) => match &exports.contact {
-            Contact::Live => (Truth::True, Reason::Synced, String::new()),
+            Contact::Live => (Truth::True, Reason::Synced, blind(entry, exports)),
             Contact::Silent { because } => (Truth::False, Reason::Unreachable, because.clone()),
         },
     };
@@ -171,6 +171,18 @@ fn synced(entry: &Entry<'_>, left_out: usize) -> Condition {
         truth,
         reason,
         message,
+    }
+}
+
+/// What cannot be resolved because its pods are not seen.
+fn blind(entry: &Entry<'_>, exports: &Exports) -> String {
+    match (&entry.view.spec, &exports.blind) {
+        (LinkSpec::Accepted(link), Some(why))
+            if !link.flat_selector.is_nothing() || !link.federated_selector.is_nothing() =>
+        {
+            format!("flat mirrors and members of federated services have no endpoints: {why}")
+        }
+        _ => String::new(),
     }
 }
 

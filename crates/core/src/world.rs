@@ -195,6 +195,8 @@ pub struct Exports {
     pub uid: Option<ClusterUid>,
     /// Whether it still answers.
     pub contact: Contact,
+    /// Why it does not let us see its pods, if so: gateway mirrors need none, all else has no endpoints.
+    pub blind: Option<String>,
     /// Its Services that carry one of our export labels or match one of the Link's selectors.
     pub services: BTreeMap<ServiceKey, Export>,
 }

@@ -46,7 +46,8 @@ const SERVERS: &str = "servers";
 pub(crate) const SERVICES: &str = "services";
 /// The watch of slices.
 pub(crate) const SLICES: &str = "slices";
-const PODS: &str = "pods";
+/// The watch of pods.
+pub(crate) const PODS: &str = "pods";
 
 /// After this many silences in a row, the watches may hang on connections that nobody serves.
 const SILENCES_SUSPECT: u32 = 2;

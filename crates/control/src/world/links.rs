@@ -316,6 +316,7 @@ impl Links {
             LinkSpec::Refused { .. } => BTreeMap::new(),
         };
         Remote::Known(Exports {
+            blind: peer.hides_pods().map(str::to_owned),
             uid: peer.uid.clone().or_else(uid),
             contact,
             services,

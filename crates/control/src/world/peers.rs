@@ -223,10 +223,19 @@ impl Peer {
 
     /// Why it does not let us see what there is to be mirrored; once alone may be its own trouble.
     pub(crate) fn denied(&self) -> Option<&str> {
-        let watches = [feed::SERVICES, feed::SLICES].into_iter();
-        let troubles = watches.filter_map(|watch| self.trouble.get(watch));
-        let mut denied = troubles.filter(|trouble| trouble.times >= DENIALS_MAX);
-        denied.next().map(|trouble| trouble.why.as_str())
+        let mut watches = [feed::SERVICES, feed::SLICES].into_iter();
+        watches.find_map(|watch| self.denies(watch))
+    }
+
+    /// Why it does not let us see its pods, if so.
+    pub(crate) fn hides_pods(&self) -> Option<&str> {
+        self.denies(feed::PODS)
+    }
+
+    fn denies(&self, watch: &'static str) -> Option<&str> {
+        let trouble = self.trouble.get(watch);
+        let denied = trouble.filter(|trouble| trouble.times >= DENIALS_MAX);
+        denied.map(|trouble| trouble.why.as_str())
     }
 
     /// Has it said in that cluster why a Service is not mirrored; false if there is too much to say already.

@@ -4,7 +4,7 @@
 //! uid U | ns NAME... | service NS/NAME ... | left NS/NAME ... | taken-slice NS/NAME.ipv4
 //! going NS/NAME | old-slice NS/NAME SLICE | unlinked TARGET... | taken-over NS/NAME
 //! link NAME [age=N] [to=T] [gateway=IP,..:PORT] [identity=I] [select|flat|fed=KEY=VALUE|none]
-//!      [broken=gateway|flat|fed] ...
+//!      [broken=gateway|flat|fed] [blind=WHY] ...
 //! export LINK NS/NAME [rv=N] [@label=value] [#annotation=value] [ports=http:80,..] [empty]
 //!        [headless] [hosts=NAME,NAME:down,..|nameless]
 //! ```

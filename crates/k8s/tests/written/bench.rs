@@ -68,6 +68,7 @@ impl Bench {
                 health: GatewayHealth::Up,
             },
             remote: Remote::Known(Exports {
+                blind: None,
                 uid: Some(ClusterUid("c1".into())),
                 contact: Contact::Live,
                 services: Default::default(),

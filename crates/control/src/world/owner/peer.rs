@@ -29,9 +29,9 @@ impl Owner {
             return;
         };
         if let Some(watch) = what.listed() {
-            let denied = peer.denied().is_some();
+            let before = (peer.denied().is_some(), peer.hides_pods().is_some());
             peer.trouble.remove(watch);
-            self.due.judge |= denied && peer.denied().is_none();
+            self.due.judge |= before != (peer.denied().is_some(), peer.hides_pods().is_some());
         }
         let source = Source::Peer(id);
         let heard = match what {
@@ -275,7 +275,7 @@ impl Owner {
         let known = peer.trouble.get(watch);
         let news = known.is_none_or(|known| known.why != why);
         let times = known.map_or(0, |known| known.times);
-        let was_denied = peer.denied().is_some();
+        let before = (peer.denied().is_some(), peer.hides_pods().is_some());
         let trouble = Trouble {
             times: if denied == Denied::Yes {
                 times.saturating_add(1)
@@ -286,7 +286,8 @@ impl Owner {
         };
         peer.trouble.insert(watch, trouble);
         // Until it was heard, that is all there is to say of it.
-        self.due.judge |= (news && !complete) || was_denied != peer.denied().is_some();
+        self.due.judge |=
+            (news && !complete) || before != (peer.denied().is_some(), peer.hides_pods().is_some());
     }
 }
 

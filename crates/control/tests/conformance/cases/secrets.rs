@@ -5,7 +5,7 @@ use tonic::Code;
 
 use super::cases;
 use crate::conformance::objects::{self, EXPORTED, LINKS, LOCAL, REMOTE, REMOTE_SERVICE};
-use crate::conformance::site::encoded;
+use crate::conformance::site::{Site, encoded};
 use crate::conformance::talk::{Said, identity};
 use crate::conformance::world::World;
 
@@ -129,6 +129,14 @@ async fn mirrors_need_no_pods(w: &mut World) -> Result<()> {
     w.ready("web", &["10.2.0.1"]).await?;
     w.export("web", json!({EXPORTED: "true"})).await?;
     w.has_addresses("web-remote", &["192.0.2.127:888 up"; 2])
+        .await?;
+    let said = async |s: &Site| {
+        let link = s.get("Link", LINKS, "remote").await?;
+        let text = link.map(|link| link["status"]["conditions"].to_string());
+        let says = |text: &String| text.contains("have no endpoints: pods: pods is forbidden");
+        Ok(text.filter(says))
+    };
+    w.l.eventually("the Link says what goes without pods", said)
         .await?;
     w.l.delete("Link", LINKS, "remote").await?;
     w.gone("web-remote").await?;

@@ -154,6 +154,7 @@ fn spec_and_remote(links: Links) -> impl Strategy<Value = (LinkSpec, Remote)> {
     let exports = btree_map(key(), export(), 0..5);
     (link(), state, uid(), exports).prop_map(|(link, state, uid, services)| {
         let known = Exports {
+            blind: None,
             uid: uid.clone(),
             contact: Contact::Live,
             services,

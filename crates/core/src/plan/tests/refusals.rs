@@ -342,3 +342,9 @@ fn what_is_deleted_and_held_by_a_finalizer_is_not_deleted_again() {
         going ns1/s-remote
     "), @"remote:");
 }
+
+#[test]
+fn pods_that_are_not_seen_are_said_where_they_are_needed() {
+    assert_snapshot!(planned("link remote blind=denied"), @"remote: Synced=True (Synced: flat mirrors and members of federated services have no endpoints: denied)");
+    assert_snapshot!(planned("link remote blind=denied flat=none fed=none"), @"remote:");
+}

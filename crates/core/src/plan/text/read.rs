@@ -228,6 +228,7 @@ fn remote(rest: &str) -> Remote {
         None => Contact::Live,
     };
     Remote::Known(Exports {
+        blind: value(rest, "blind").map(str::to_owned),
         uid,
         contact,
         services: Default::default(),
