@@ -16,7 +16,8 @@ Examples:
 
 Links are found in every namespace, each with its credentials Secret beside it. A Secret with the label
 multicluster.linkerd.io/cluster-name in the namespace of a control plane makes a cluster known to discovery alone.
-What it must be allowed to do, `tombolo manifests control` says.";
+What it must be allowed to do, `tombolo manifests control` says. It writes no file; the log goes to standard error, health
+and metrics are on the admin port: GET /live, /ready, /metrics.";
 
 /// Run the control plane of one cluster
 #[derive(Clone, Debug, clap::Args)]
