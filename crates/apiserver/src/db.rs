@@ -198,11 +198,6 @@ impl Db {
         self.shared.versions.subscribe()
     }
 
-    /// The collections that have or had objects.
-    pub(crate) fn collections(&self) -> Vec<StorageKey> {
-        self.shared.feeds.collections()
-    }
-
     /// At most `max` changes of a collection after a version; none if some are missing.
     pub(crate) fn changes_after(
         &self,
@@ -210,10 +205,12 @@ impl Db {
         version: u64,
         max: usize,
     ) -> Option<Vec<Arc<Event>>> {
-        match self.shared.feeds.of(collection).after(version, max) {
-            Batch::Events(events) => Some(events),
-            Batch::Lost(_) => None,
-        }
+        known(self.shared.feeds.of(collection).after(version, max))
+    }
+
+    /// At most `max` changes of all collections after a version; none if some are missing.
+    pub(crate) fn all_changes_after(&self, version: u64, max: usize) -> Option<Vec<Arc<Event>>> {
+        known(self.shared.feeds.all().after(version, max))
     }
 
     pub(crate) async fn write<T: Send + 'static>(
@@ -221,6 +218,13 @@ impl Db {
         work: impl FnOnce(&mut Store, &mut Moment<'_>) -> Result<T, StatusError> + Send + 'static,
     ) -> Result<T, StatusError> {
         self.writer.write(work).await
+    }
+}
+
+fn known(batch: Batch) -> Option<Vec<Arc<Event>>> {
+    match batch {
+        Batch::Events(events) => Some(events),
+        Batch::Lost(_) => None,
     }
 }
 

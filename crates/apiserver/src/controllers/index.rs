@@ -13,7 +13,7 @@ use crate::store::json::{list, text};
 use crate::store::snapshot::Snapshot;
 use crate::store::{Change, Removed};
 
-/// Changes that are looked at before keys are worked on.
+/// Changes that are looked at together.
 const CHANGES_MAX: usize = 512;
 
 type Place = (StorageKey, String, String);
@@ -21,11 +21,8 @@ type Place = (StorageKey, String, String);
 /// What was derived from all changes so far.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    /// How far each collection has been followed.
-    positions: BTreeMap<StorageKey, u64>,
-    started: bool,
-    /// Collections that are not in `positions` had no events up to this version.
-    base: u64,
+    /// How far the changes have been followed; none before the beginning.
+    position: Option<u64>,
     dependents: BTreeMap<Box<str>, BTreeSet<Place>>,
     /// By namespace: who selects Pods, and which.
     selectors: BTreeMap<String, BTreeMap<Key, LabelSelector>>,
@@ -34,48 +31,32 @@ pub(super) struct Index {
 impl Index {
     /// Takes in what has changed, and notes the keys that are due.
     pub(super) fn follow(&mut self, db: &Db, due: &mut BTreeSet<Key>) {
-        if !self.started {
-            self.start_over(db, due);
-            return;
-        }
-        let registry = db.registry();
-        for collection in db.collections() {
-            let position = self
-                .positions
-                .get(&collection)
-                .copied()
-                .unwrap_or(self.base);
-            match db.changes_after(&collection, position, CHANGES_MAX) {
-                Some(changes) => {
-                    let mut position = position;
-                    for event in &changes {
-                        self.take_in(&registry, &event.change, due);
-                        position = event.version();
-                    }
-                    self.positions.insert(collection, position);
-                }
-                None => {
-                    // Fell behind the history: look at everything.
-                    self.start_over(db, due);
-                    return;
-                }
+        loop {
+            let known = self.position;
+            let changes = known.and_then(|known| db.all_changes_after(known, CHANGES_MAX));
+            let Some(changes) = changes else {
+                // It begins, or fell behind the history: look at everything.
+                return self.start_over(db, due);
+            };
+            let registry = db.registry();
+            for event in &changes {
+                self.take_in(&registry, &event.change, due);
+                self.position = Some(event.version());
+            }
+            if changes.len() < CHANGES_MAX {
+                return;
             }
         }
     }
 
     /// Derives everything from the present state.
     fn start_over(&mut self, db: &Db, due: &mut BTreeSet<Key>) {
+        let (state, registry) = (db.snapshot(), db.registry());
         *self = Self {
-            started: true,
+            position: Some(state.version),
             ..Self::default()
         };
-        let (state, registry) = (db.snapshot(), db.registry());
-        self.base = state.version;
-        for collection in db.collections() {
-            self.positions.insert(collection, state.version);
-        }
         for (collection, shelf) in state.collections() {
-            self.positions.insert(collection.clone(), state.version);
             for object in shelf.iter() {
                 let change = Change {
                     collection: collection.clone(),

@@ -2,7 +2,7 @@
 //!
 //! A feed is a ring of events that all watchers share; a watcher is a position in it. One that is
 //! slower than the ring is long loses its place (410) and costs nothing. An event appears here
-//! after the snapshot with it was published.
+//! after the snapshot with it was published. One more feed has the changes of all collections.
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -17,6 +17,9 @@ use crate::store::{Change, Removed};
 
 /// The encoded objects that one feed's history holds at most, in bytes.
 const BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Events from the end of a feed that are looked at one by one.
+const NEAR: usize = 8;
 
 /// What a feed says instead of a version when the store has closed.
 pub(crate) const CLOSED: u64 = u64::MAX;
@@ -103,10 +106,17 @@ impl Feed {
         if version < ring.floor {
             return Batch::Lost(ring.floor);
         }
-        let first = ring
-            .events
-            .partition_point(|event| event.version() <= version);
-        Batch::Events(ring.events.iter().skip(first).take(max).cloned().collect())
+        let len = ring.events.len();
+        let newer = ring.events.iter().rev().take(NEAR);
+        let newer = newer.take_while(|event| event.version() > version).count();
+        // Who follows is near the end, and older events are not in the processor's cache.
+        let first = if newer < NEAR {
+            len - newer
+        } else {
+            ring.events
+                .partition_point(|event| event.version() <= version)
+        };
+        Batch::Events(ring.events.range(first..).take(max).cloned().collect())
     }
 
     /// Wakes at every new event.
@@ -132,6 +142,7 @@ impl Feed {
 #[derive(Debug)]
 pub(crate) struct Feeds {
     feeds: RwLock<BTreeMap<StorageKey, Arc<Feed>>>,
+    all: Feed,
     /// Every event up to this version is in its feed.
     settled: Arc<AtomicU64>,
     floor: u64,
@@ -143,6 +154,7 @@ impl Feeds {
     pub(crate) fn new(floor: u64, events_max: usize) -> Self {
         Self {
             feeds: RwLock::new(BTreeMap::new()),
+            all: Feed::new(floor),
             settled: Arc::new(AtomicU64::new(floor)),
             floor,
             events_max: events_max.max(1),
@@ -161,25 +173,16 @@ impl Feeds {
         Arc::clone(feed)
     }
 
-    /// The collections that have a feed.
-    pub(crate) fn collections(&self) -> Vec<StorageKey> {
-        self.feeds.read().keys().cloned().collect()
+    /// The feed of the changes of all collections. Nobody is woken by it.
+    pub(crate) fn all(&self) -> &Feed {
+        &self.all
     }
 
-    /// The changes of all collections, oldest first, and the version from which on none is missing.
+    /// The changes of all collections that are remembered, oldest first, and the version that they follow.
     pub(crate) fn history(&self) -> (Vec<Change>, u64) {
-        let feeds = self.feeds.read();
-        let mut floor = self.floor;
-        let mut events = Vec::new();
-        for feed in feeds.values() {
-            let ring = feed.ring.read();
-            floor = floor.max(ring.floor);
-            events.extend(ring.events.iter().cloned());
-        }
-        events.retain(|event| event.version() > floor);
-        events.sort_unstable_by_key(|event| event.version());
-        let changes = events.iter().map(|event| event.change.clone());
-        (changes.collect(), floor)
+        let ring = self.all.ring.read();
+        let changes = ring.events.iter().map(|event| event.change.clone());
+        (changes.collect(), ring.floor)
     }
 
     /// The version up to which every event is in its feed, kept up to date.
@@ -202,7 +205,9 @@ impl Feeds {
             let feed = touched
                 .entry(collection)
                 .or_insert_with_key(|key| self.of(key));
-            feed.push(Arc::new(event), self.events_max);
+            let event = Arc::new(event);
+            feed.push(Arc::clone(&event), self.events_max);
+            self.all.push(event, self.events_max);
         }
         self.settled.store(version, Ordering::Release);
         for feed in touched.values() {

@@ -1,11 +1,12 @@
 //! Watches: a position in a feed, a filter, and what the filter makes of each event.
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Sleep, sleep};
 
 use super::feed::{Batch, CLOSED, Event, Feed, Feeds};
 use crate::error::StatusError;
@@ -109,7 +110,7 @@ pub struct Watch {
     /// Events up to this version have been looked at.
     position: u64,
     ready: VecDeque<WatchEvent>,
-    next_bookmark: Option<Instant>,
+    next_bookmark: Option<Pin<Box<Sleep>>>,
     ended: bool,
 }
 
@@ -148,7 +149,7 @@ impl Watch {
             ready.push_back(end);
         }
         let bookmarks = options.bookmarks == Bookmarks::On;
-        let next_bookmark = bookmarks.then(|| Instant::now() + BOOKMARK_EVERY);
+        let next_bookmark = bookmarks.then(|| Box::pin(sleep(BOOKMARK_EVERY)));
         let settled = feeds.settled();
         Ok(Self {
             filter,
@@ -178,7 +179,7 @@ impl Watch {
                         return None;
                     }
                 }
-                () = until(self.next_bookmark) => {
+                () = until(self.next_bookmark.as_mut()) => {
                     if let Some(bookmark) = self.bookmark() {
                         return Some(bookmark);
                     }
@@ -228,7 +229,9 @@ impl Watch {
     /// How far the watch is, if nothing is waiting to be sent.
     pub(super) fn bookmark(&mut self) -> Option<WatchEvent> {
         let settled = self.settled.load(Ordering::Acquire);
-        self.next_bookmark = Some(Instant::now() + BOOKMARK_EVERY);
+        if let Some(next) = &mut self.next_bookmark {
+            next.as_mut().reset(Instant::now() + BOOKMARK_EVERY);
+        }
         if self.refill() {
             return None;
         }
@@ -240,9 +243,9 @@ impl Watch {
     }
 }
 
-async fn until(at: Option<Instant>) {
+async fn until(at: Option<&mut Pin<Box<Sleep>>>) {
     match at {
-        Some(at) => sleep_until(at).await,
+        Some(at) => at.await,
         None => std::future::pending().await,
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! A watch ends with its time, with the server, when the store says so (its error is the last line) or with its client.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,8 +10,8 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use futures_util::stream;
 use serde_json::{Value, json};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio::time::{Instant, Sleep};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::call::{Answer, Call};
 use super::negotiate::Form;
@@ -68,8 +69,8 @@ pub(super) fn answer(call: &Call, res: &Arc<Resource>, permit: OwnedSemaphorePer
     let running = Running {
         watch: source,
         framing,
-        until: Instant::now() + asked.timeout.unwrap_or(default),
-        stop: call.server.stop.clone(),
+        end: Box::pin(tokio::time::sleep(asked.timeout.unwrap_or(default))),
+        stopped: Box::pin(call.server.stop.clone().cancelled_owned()),
         _permit: permit,
     };
     let pieces = stream::unfold(running, |mut running| async move {
@@ -109,8 +110,8 @@ enum Source {
 struct Running {
     watch: Source,
     framing: Framing,
-    until: Instant,
-    stop: CancellationToken,
+    end: Pin<Box<Sleep>>,
+    stopped: Pin<Box<WaitForCancellationFutureOwned>>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -123,8 +124,8 @@ impl Running {
             Source::Early(at, error) => {
                 tokio::select! {
                     biased;
-                    () = self.stop.cancelled() => return None,
-                    () = tokio::time::sleep_until(self.until) => return None,
+                    () = self.stopped.as_mut() => return None,
+                    () = self.end.as_mut() => return None,
                     () = tokio::time::sleep_until(*at) => {}
                 }
                 put_error(&mut out, error);
@@ -140,9 +141,9 @@ impl Running {
         };
         let first = tokio::select! {
             biased;
-            () = self.stop.cancelled() => return None,
+            () = self.stopped.as_mut() => return None,
             next = watch.next() => next?,
-            () = tokio::time::sleep_until(self.until) => return None,
+            () = self.end.as_mut() => return None,
         };
         let mut next = Some(first);
         let mut ended = false;

@@ -1,20 +1,25 @@
 //! A sorted map of objects that is cheap to copy: what the store publishes as a snapshot.
 //!
-//! Objects lie in chunks behind `Arc`s, sorted by namespace and name. A copy shares all chunks;
-//! a write copies one chunk (and only if a snapshot still holds it). The objects are their own
-//! keys, so a stored object costs one pointer here.
+//! Objects lie in chunks behind `Arc`s, sorted by namespace and name, and chunks in blocks behind
+//! `Arc`s. A copy shares all blocks; a write copies one block and one chunk (and only if a
+//! snapshot still holds them), so that its cost hardly grows with the number of objects. The
+//! objects are their own keys, so a stored object costs one pointer here.
 use std::cmp::Ordering;
 use std::sync::Arc;
 
 use crate::object::Object;
 
-/// A chunk is split in two when it has this many objects.
-const CHUNK_MAX: usize = 64;
+/// A chunk, and a block, is split in two when it has so many entries.
+const ENTRIES_MAX: usize = 64;
+
+type Chunk = Vec<Arc<Object>>;
+type Block = Vec<Arc<Chunk>>;
 
 /// Objects of one collection, sorted by namespace and name.
 #[derive(Debug, Clone, Default)]
 pub struct Shelf {
-    chunks: Vec<Arc<Vec<Arc<Object>>>>,
+    /// Neither a block nor a chunk is empty.
+    blocks: Vec<Arc<Block>>,
     count: usize,
 }
 
@@ -31,44 +36,49 @@ impl Shelf {
 
     /// One object.
     pub fn get(&self, namespace: &str, name: &str) -> Option<&Arc<Object>> {
-        let chunk = self.chunks.get(self.chunk_of((namespace, name))?)?;
-        let at = chunk
-            .binary_search_by(|object| object.key().cmp(&(namespace, name)))
-            .ok()?;
-        chunk.get(at)
+        let key = (namespace, name);
+        let (block, chunk) = self.place_of(key)?;
+        let chunk = &self.blocks[block][chunk];
+        chunk.get(position(chunk, key).ok()?)
     }
 
     /// Adds an object, or replaces the one with its namespace and name.
     pub fn put(&mut self, object: Arc<Object>) {
-        let Some(at_chunk) = self.chunk_of(object.key()) else {
-            self.chunks.push(Arc::new(vec![object]));
+        let Some((at_block, at_chunk)) = self.place_of(object.key()) else {
+            self.blocks.push(Arc::new(vec![Arc::new(vec![object])]));
             self.count = 1;
             return;
         };
-        let chunk = Arc::make_mut(&mut self.chunks[at_chunk]);
-        match chunk.binary_search_by(|other| other.key().cmp(&object.key())) {
+        let block = Arc::make_mut(&mut self.blocks[at_block]);
+        let chunk = Arc::make_mut(&mut block[at_chunk]);
+        match position(chunk, object.key()) {
             Ok(at) => chunk[at] = object,
             Err(at) => {
                 chunk.insert(at, object);
                 self.count += 1;
             }
         }
-        if chunk.len() > CHUNK_MAX {
-            let tail = chunk.split_off(CHUNK_MAX / 2);
-            self.chunks.insert(at_chunk + 1, Arc::new(tail));
+        if let Some(tail) = split(chunk) {
+            block.insert(at_chunk + 1, Arc::new(tail));
+        }
+        if let Some(tail) = split(block) {
+            self.blocks.insert(at_block + 1, Arc::new(tail));
         }
     }
 
     /// Takes an object out.
     pub fn remove(&mut self, namespace: &str, name: &str) -> Option<Arc<Object>> {
-        let at_chunk = self.chunk_of((namespace, name))?;
-        let found = self.chunks[at_chunk]
-            .binary_search_by(|object| object.key().cmp(&(namespace, name)))
-            .ok()?;
-        let chunk = Arc::make_mut(&mut self.chunks[at_chunk]);
+        let key = (namespace, name);
+        let (at_block, at_chunk) = self.place_of(key)?;
+        let found = position(&self.blocks[at_block][at_chunk], key).ok()?;
+        let block = Arc::make_mut(&mut self.blocks[at_block]);
+        let chunk = Arc::make_mut(&mut block[at_chunk]);
         let object = chunk.remove(found);
         if chunk.is_empty() {
-            self.chunks.remove(at_chunk);
+            block.remove(at_chunk);
+        }
+        if block.is_empty() {
+            self.blocks.remove(at_block);
         }
         self.count -= 1;
         Some(object)
@@ -76,7 +86,7 @@ impl Shelf {
 
     /// All objects in order.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Object>> {
-        self.chunks.iter().flat_map(|chunk| chunk.iter())
+        self.within(None)
     }
 
     /// The objects of one namespace in order (of all, without one).
@@ -84,23 +94,37 @@ impl Shelf {
         &'a self,
         namespace: Option<&'a str>,
     ) -> impl Iterator<Item = &'a Arc<Object>> {
-        let first = namespace.map_or(0, |namespace| self.chunk_of((namespace, "")).unwrap_or(0));
-        self.chunks[first.min(self.chunks.len())..]
-            .iter()
-            .flat_map(|chunk| chunk.iter())
+        let first = namespace.and_then(|namespace| self.place_of((namespace, "")));
+        let (at_block, at_chunk) = first.unwrap_or_default();
+        let chunks = self.blocks[at_block..].iter().flat_map(|block| &**block);
+        chunks
+            .skip(at_chunk)
+            .flat_map(|chunk| &**chunk)
             .skip_while(move |object| namespace.is_some_and(|wanted| object.namespace() < wanted))
             .take_while(move |object| namespace.is_none_or(|wanted| object.namespace() == wanted))
     }
 
-    /// The chunk in which a key is or would be; none if there are no chunks.
-    fn chunk_of(&self, key: (&str, &str)) -> Option<usize> {
-        let later = self.chunks.partition_point(|chunk| {
-            chunk
-                .first()
-                .is_some_and(|first| first.key().cmp(&key) != Ordering::Greater)
-        });
-        (!self.chunks.is_empty()).then(|| later.saturating_sub(1))
+    /// The block and the chunk in it where a key is or would be; none if there are no objects.
+    fn place_of(&self, key: (&str, &str)) -> Option<(usize, usize)> {
+        let begins = |chunk: &Arc<Chunk>| {
+            let first = chunk.first();
+            first.is_some_and(|first| first.key().cmp(&key) != Ordering::Greater)
+        };
+        let later = |block: &Arc<Block>| block.first().is_some_and(begins);
+        let at_block = self.blocks.partition_point(later).saturating_sub(1);
+        let block = self.blocks.get(at_block)?;
+        Some((at_block, block.partition_point(begins).saturating_sub(1)))
     }
+}
+
+/// Where a key is in a chunk, or where it would be.
+fn position(chunk: &Chunk, key: (&str, &str)) -> Result<usize, usize> {
+    chunk.binary_search_by(|object| object.key().cmp(&key))
+}
+
+/// Takes the second half of what has become too long.
+fn split<T>(entries: &mut Vec<T>) -> Option<Vec<T>> {
+    (entries.len() > ENTRIES_MAX).then(|| entries.split_off(ENTRIES_MAX / 2))
 }
 
 #[cfg(test)]

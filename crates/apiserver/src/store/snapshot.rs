@@ -11,18 +11,22 @@ use crate::registry::StorageKey;
 pub struct Snapshot {
     /// The version of the newest write in it.
     pub version: u64,
-    shelves: BTreeMap<StorageKey, Arc<Shelf>>,
+    /// Where each collection's shelf is. Seldom grows, and never shrinks.
+    places: Arc<BTreeMap<StorageKey, usize>>,
+    shelves: Vec<Arc<Shelf>>,
 }
 
 impl Snapshot {
     /// One collection; none if nothing was ever stored in it.
     pub fn shelf(&self, key: &StorageKey) -> Option<&Shelf> {
-        self.shelves.get(key).map(|shelf| &**shelf)
+        self.shelves
+            .get(*self.places.get(key)?)
+            .map(|shelf| &**shelf)
     }
 
     /// One object.
     pub fn get(&self, key: &StorageKey, namespace: &str, name: &str) -> Option<&Arc<Object>> {
-        self.shelves.get(key)?.get(namespace, name)
+        self.shelf(key)?.get(namespace, name)
     }
 
     /// The objects of one namespace (of all, without one), in order.
@@ -31,33 +35,34 @@ impl Snapshot {
         key: &StorageKey,
         namespace: Option<&'a str>,
     ) -> impl Iterator<Item = &'a Arc<Object>> {
-        self.shelves
-            .get(key)
+        self.shelf(key)
             .into_iter()
             .flat_map(move |shelf| shelf.within(namespace))
     }
 
     /// All collections that have objects.
     pub fn collections(&self) -> impl Iterator<Item = (&StorageKey, &Shelf)> {
-        self.shelves
+        self.places
             .iter()
+            .map(|(key, &at)| (key, &*self.shelves[at]))
             .filter(|(_, shelf)| !shelf.is_empty())
-            .map(|(key, shelf)| (key, &**shelf))
     }
 
     /// Adds or replaces an object.
     pub fn put(&mut self, key: &StorageKey, object: Arc<Object>) {
-        if let Some(shelf) = self.shelves.get_mut(key) {
-            Arc::make_mut(shelf).put(object);
-        } else {
-            Arc::make_mut(self.shelves.entry(key.clone()).or_default()).put(object);
-        }
+        let at = self.places.get(key).copied().unwrap_or_else(|| {
+            self.shelves.push(Arc::default());
+            let at = self.shelves.len() - 1;
+            Arc::make_mut(&mut self.places).insert(key.clone(), at);
+            at
+        });
+        Arc::make_mut(&mut self.shelves[at]).put(object);
     }
 
     /// Takes an object out.
     pub fn remove(&mut self, key: &StorageKey, namespace: &str, name: &str) {
-        if let Some(shelf) = self.shelves.get_mut(key) {
-            Arc::make_mut(shelf).remove(namespace, name);
+        if let Some(&at) = self.places.get(key) {
+            Arc::make_mut(&mut self.shelves[at]).remove(namespace, name);
         }
     }
 }
