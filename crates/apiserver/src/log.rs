@@ -7,7 +7,7 @@ mod content;
 mod records;
 mod row;
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
@@ -39,6 +39,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Log {
     dir: PathBuf,
+    /// The directory, locked: whoever has it may give files their names.
+    _lock: File,
     path: PathBuf,
     records: Records,
     /// How long the file was when it held nothing but what is needed, about.
@@ -69,16 +71,22 @@ impl Log {
             "the store {} cannot be opened: it is of an earlier layout",
             former.display()
         );
-        let opened = if path.exists() {
-            read(&path, events_max)
-        } else {
-            begin(dir, &path)
-        };
-        let (records, content) =
+        let opened = lock(dir).and_then(|lock| {
+            // One that was being written anew when its process ended.
+            remove_new(dir)?;
+            let (records, content) = if path.exists() {
+                read(&path, events_max)?
+            } else {
+                begin(dir, &path)?
+            };
+            Ok((lock, records, content))
+        });
+        let (lock, records, content) =
             opened.with_context(|| format!("the store {} cannot be opened", path.display()))?;
         let rows = content.rows().map(|row| row.state.len() as u64);
         let log = Self {
             dir: dir.to_owned(),
+            _lock: lock,
             path,
             records,
             needed: rows.sum(),
@@ -166,7 +174,8 @@ impl Log {
         if let Some(rewriting) = self.rewriting {
             rewriting.thread.join().ok();
         }
-        if let Err(error) = self.records.close() {
+        let closed = remove_new(&self.dir).and_then(|()| self.records.close());
+        if let Err(error) = closed {
             tracing::warn!(store = %self.path.display(), "was not closed: {error:#}");
         }
     }
@@ -206,19 +215,34 @@ fn begin(dir: &Path, path: &Path) -> anyhow::Result<(Records, Content)> {
 
 /// Writes a file that holds a content, under the new name.
 fn write_anew(dir: &Path, content: &Content) -> anyhow::Result<Records> {
+    remove_new(dir)?;
     let path = dir.join(NEW);
-    match std::fs::remove_file(&path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(error).with_context(|| format!("cannot remove {}", path.display()));
-        }
-        _ => {}
-    }
     let written = fill(&path, content);
     if written.is_err() {
         // It may be that the disk is full.
-        std::fs::remove_file(&path).ok();
+        remove_new(dir).ok();
     }
     written.with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn remove_new(dir: &Path) -> anyhow::Result<()> {
+    let path = dir.join(NEW);
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Makes sure that nobody else has the directory.
+fn lock(dir: &Path) -> anyhow::Result<File> {
+    let dir = File::open(dir)?;
+    match dir.try_lock() {
+        Ok(()) => Ok(dir),
+        Err(TryLockError::WouldBlock) => anyhow::bail!("it is in use by another process"),
+        Err(TryLockError::Error(error)) => Err(error).context("it cannot be locked"),
+    }
 }
 
 fn fill(path: &Path, content: &Content) -> anyhow::Result<Records> {

@@ -3,7 +3,7 @@
 //! Two slots with what the file is, then the records, then zeros that are on disk already, so that an fsync writes data and
 //! no metadata. At most the last record can be torn by a crash: it was never acknowledged, and is dropped. Anything else
 //! that does not read as it was written is damage, and the file is refused.
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions};
 use std::io::{BufReader, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
@@ -42,7 +42,7 @@ struct Head {
     closed: u64,
 }
 
-/// An open file of records, of which nobody else has the lock.
+/// An open file of records, that nobody else writes to.
 #[derive(Debug)]
 pub(super) struct Records {
     file: File,
@@ -62,7 +62,6 @@ impl Records {
             // Secrets are in it.
             .mode(0o600)
             .open(path)?;
-        lock(&file)?;
         let mut records = Self {
             file,
             head: Head {
@@ -86,7 +85,6 @@ impl Records {
         each: impl FnMut(&[u8]) -> anyhow::Result<()>,
     ) -> anyhow::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
-        lock(&file)?;
         let length = file.metadata()?.len();
         anyhow::ensure!(length > 0, "it is empty: what was in it is lost");
         let head = head(&file)?;
@@ -145,6 +143,7 @@ impl Records {
         self.buffer.put_u32_le(checksum(self.end, record));
         self.buffer.put_slice(record);
         let written = self.file.write_all_at(&self.buffer, self.end);
+        self.buffer.clear();
         self.buffer.shrink_to(BUFFER_KEPT);
         self.note(written)?;
         self.end += size;
@@ -333,14 +332,6 @@ fn decode(bytes: &[u8; SLOT_BYTES]) -> anyhow::Result<Option<Head>> {
         allocated: slot.get_u64_le(),
         closed: slot.get_u64_le(),
     }))
-}
-
-fn lock(file: &File) -> anyhow::Result<()> {
-    match file.try_lock() {
-        Ok(()) => Ok(()),
-        Err(TryLockError::WouldBlock) => anyhow::bail!("it is in use by another process"),
-        Err(TryLockError::Error(error)) => Err(error).context("it cannot be locked"),
-    }
 }
 
 fn aligned(size: usize) -> u64 {

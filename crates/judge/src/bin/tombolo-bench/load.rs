@@ -5,9 +5,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use futures_util::future::try_join_all;
+use futures_util::stream::{FuturesUnordered, TryStreamExt as _};
 use http::Method;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use tokio::sync::watch;
 
 use crate::client::Connection;
 use crate::side::{NAMESPACE, Side};
@@ -131,14 +133,23 @@ impl Shared {
     }
 
     /// Follows until it has seen as many as were written.
-    async fn watch(&self, mut body: Incoming, done: &AtomicUsize) -> Result<Vec<Duration>> {
+    async fn watch(
+        &self,
+        mut body: Incoming,
+        mut done: watch::Receiver<Option<usize>>,
+    ) -> Result<Vec<Duration>> {
         let marker = format!(r#""name":"{}-"#, self.run.prefix);
         let mut seen = Vec::new();
         let mut rest = String::new();
-        while done.load(Ordering::Acquire) != seen.len() {
-            let next = tokio::time::timeout(Duration::from_millis(50), body.frame()).await;
-            let Ok(frame) = next else { continue };
-            let frame = frame.context("a watch ended")??;
+        while *done.borrow_and_update() != Some(seen.len()) {
+            let frame = tokio::select! {
+                biased;
+                frame = body.frame() => frame.context("a watch ended")??,
+                changed = done.changed() => {
+                    changed.context("the writers have gone")?;
+                    continue;
+                }
+            };
             let now = self.began.elapsed();
             let Some(data) = frame.data_ref() else {
                 continue;
@@ -200,14 +211,20 @@ pub(crate) async fn run(side: &Side, run: Run) -> Result<Seen> {
         next: AtomicUsize::new(0),
         sent: (0..room).map(|_| AtomicU64::new(0)).collect(),
     });
-    let done = AtomicUsize::new(usize::MAX);
+    let (done, written) = watch::channel(None);
+    let writing: FuturesUnordered<_> = writing.into_iter().map(|one| shared.write(one)).collect();
     let writers = async {
-        let written = try_join_all(writing.into_iter().map(|one| shared.write(one))).await;
+        writing.try_collect::<Vec<()>>().await?;
         let took = shared.began.elapsed();
-        done.store(shared.next.load(Ordering::Relaxed), Ordering::Release);
-        written.map(|_done| took)
+        done.send_replace(Some(shared.next.load(Ordering::Relaxed)));
+        Ok(took)
     };
-    let watchers = try_join_all(bodies.into_iter().map(|body| shared.watch(body, &done)));
+    let watching = bodies
+        .into_iter()
+        .map(|body| shared.watch(body, written.clone()));
+    let watchers = watching
+        .collect::<FuturesUnordered<_>>()
+        .try_collect::<Vec<_>>();
     let most = Duration::from_secs(run.seconds) + PATIENCE;
     let both = async { tokio::try_join!(writers, watchers) };
     let (took, seen) = tokio::time::timeout(most, both)
