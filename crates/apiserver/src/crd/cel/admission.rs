@@ -12,7 +12,7 @@ use super::decl::{Fields, Ty};
 use super::eval::{Failure, Run};
 use super::object_type::ObjectType;
 use super::parse::parse;
-use super::tree::{Expr, Node, Problem};
+use super::tree::{Expr, Node, Problem, REACH_MAX, TOO_DEEP};
 use super::value::Val;
 
 /// Steps of one expression.
@@ -53,14 +53,23 @@ pub(crate) enum Named {
     No,
 }
 
+/// The variables that an expression needs.
+#[derive(Debug, Clone, Default)]
+struct Needs {
+    /// Each after those that it needs itself.
+    names: Vec<Arc<str>>,
+    /// How deep their values nest at most.
+    reach: usize,
+}
+
 /// What the expressions of a policy can name.
 #[derive(Debug, Clone)]
 pub(crate) struct Scope {
     names: Vec<(&'static str, Ty)>,
     /// The policy's own variables; none where they cannot be named.
-    variables: Option<Fields>,
-    /// Which of them each needs, in order.
-    needs: BTreeMap<String, Vec<String>>,
+    variables: Option<Arc<Fields>>,
+    /// What each of them needs.
+    needs: Arc<BTreeMap<String, Needs>>,
 }
 
 impl Scope {
@@ -78,7 +87,7 @@ impl Scope {
         Self {
             names,
             variables: None,
-            needs: BTreeMap::new(),
+            needs: Arc::default(),
         }
     }
 
@@ -102,14 +111,14 @@ impl Scope {
     /// The same for a policy that has variables.
     pub(crate) fn with_variables(mut self) -> Self {
         self.variables
-            .get_or_insert_with(|| Fields::named("kubernetes.variables"));
+            .get_or_insert_with(|| Arc::new(Fields::named("kubernetes.variables")));
         self
     }
 
     /// The variables of another scope.
     pub(crate) fn with_variables_of(mut self, other: &Self) -> Self {
         self.variables.clone_from(&other.variables);
-        self.needs.clone_from(&other.needs);
+        self.needs = Arc::clone(&other.needs);
         self
     }
 
@@ -122,7 +131,7 @@ impl Scope {
         let node = parse(text).map_err(shown)?;
         let mut names = self.names.clone();
         if let Some(fields) = &self.variables {
-            names.push((VARIABLES, Ty::Object(Arc::new(fields.clone()))));
+            names.push((VARIABLES, Ty::Object(Arc::clone(fields))));
         }
         let checked = check(&node, &names).map_err(|mut problems| {
             problems.sort_by_key(|problem| problem.at);
@@ -131,7 +140,11 @@ impl Scope {
         if let Some(why) = gives.refuses(&checked.ty) {
             return Err(why);
         }
-        let needs = self.needed(&node);
+        let mut needs = self.needed(&node);
+        needs.reach += node.reach();
+        if needs.reach > REACH_MAX {
+            return Err(shown(vec![Problem::new(0, TOO_DEEP)]));
+        }
         Ok(Program {
             node: Arc::new(node),
             ty: checked.ty,
@@ -143,16 +156,16 @@ impl Scope {
     pub(crate) fn declare(&mut self, name: &str, compiled: Option<&Program>) {
         let fields = self
             .variables
-            .get_or_insert_with(|| Fields::named("kubernetes.variables"));
+            .get_or_insert_with(|| Arc::new(Fields::named("kubernetes.variables")));
         let ty = compiled.map_or(Ty::Dyn, |program| program.ty.clone());
-        fields.by_name.insert(name.to_owned(), ty);
-        let mut needs = compiled.map_or_else(Vec::new, |program| program.needs.clone());
-        needs.push(name.to_owned());
-        self.needs.insert(name.to_owned(), needs);
+        Arc::make_mut(fields).by_name.insert(name.to_owned(), ty);
+        let mut needs = compiled.map_or_else(Needs::default, |program| program.needs.clone());
+        needs.names.push(name.into());
+        Arc::make_mut(&mut self.needs).insert(name.to_owned(), needs);
     }
 
     /// The variables that an expression needs, each after those that it needs itself.
-    fn needed(&self, node: &Node) -> Vec<String> {
+    fn needed(&self, node: &Node) -> Needs {
         let mut used = BTreeSet::new();
         node.visit(&mut |node| {
             if let Expr::Select(of, field, _) = &node.expr
@@ -161,12 +174,13 @@ impl Scope {
                 used.insert(field.as_str());
             }
         });
-        let mut needed: Vec<String> = Vec::new();
+        let mut needed = Needs::default();
         let mut known = BTreeSet::new();
-        for name in used {
-            for name in self.needs.get(name).into_iter().flatten() {
-                if known.insert(name.as_str()) {
-                    needed.push(name.clone());
+        for needs in used.into_iter().filter_map(|name| self.needs.get(name)) {
+            needed.reach = needed.reach.max(needs.reach);
+            for name in &needs.names {
+                if known.insert(name) {
+                    needed.names.push(Arc::clone(name));
                 }
             }
         }
@@ -179,7 +193,7 @@ impl Scope {
 pub(crate) struct Program {
     node: Arc<Node>,
     ty: Ty,
-    needs: Vec<String>,
+    needs: Needs,
 }
 
 /// Why an expression gives nothing.
@@ -243,11 +257,11 @@ impl<'a> Evaluation<'a> {
 
     /// Runs an expression.
     pub(crate) fn run(&mut self, program: &Program, budget: &mut u64) -> Result<Given, Unanswered> {
-        for name in &program.needs {
-            if self.found.contains_key(name) {
+        for name in &program.needs.names {
+            if self.found.contains_key(&**name) {
                 continue;
             }
-            let value = match self.programs.get(name) {
+            let value = match self.programs.get(&**name) {
                 Some(Ok(program)) => match self.value(program, budget) {
                     Ok(value) => Ok(value),
                     Err(Unanswered::Spent) => return Err(Unanswered::Spent),
@@ -260,7 +274,7 @@ impl<'a> Evaluation<'a> {
                 )),
                 None => continue,
             };
-            self.found.insert(name.clone(), value);
+            self.found.insert(name.to_string(), value);
         }
         Ok(match self.value(program, budget)? {
             Val::Bool(value) => Given::Bool(value),
@@ -330,11 +344,11 @@ fn object(name: &'static str, fields: &[(&str, Ty)]) -> Ty {
 }
 
 fn list(of: Ty) -> Ty {
-    Ty::List(Box::new(of))
+    Ty::List(Arc::new(of))
 }
 
 fn map(of: Ty) -> Ty {
-    Ty::Map(Box::new(Ty::Text), Box::new(of))
+    Ty::Map(Arc::new(Ty::Text), Arc::new(of))
 }
 
 fn request_type() -> Ty {

@@ -1,6 +1,6 @@
 //! The types of an expression, found before it runs: what is undeclared or does not fit is named.
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use super::decl::Ty;
 use super::library::{SIGNATURES, authorizer, time};
@@ -112,7 +112,16 @@ impl Checker {
         found.map(|(_, ty)| ty.clone())
     }
 
+    /// The type of a part, which is refused if it is too large to be worked with.
     fn node(&mut self, node: &Node) -> Ty {
+        let ty = self.unbounded(node);
+        if ty.is_small() {
+            return ty;
+        }
+        self.problem(node.at, "type is too large".to_owned())
+    }
+
+    fn unbounded(&mut self, node: &Node) -> Ty {
         let mixed = std::mem::take(&mut self.mixed);
         match &node.expr {
             Expr::Constant(constant) => match constant {
@@ -132,12 +141,12 @@ impl Checker {
             Expr::Select(operand, field, optional) => {
                 let of = self.node(operand);
                 let (of, wrapped) = match of {
-                    Ty::Optional(inner) => (*inner, true),
+                    Ty::Optional(inner) => ((*inner).clone(), true),
                     of => (of, *optional == Optional::Yes),
                 };
                 let ty = self.field(node.at, &of, field);
                 if wrapped {
-                    Ty::Optional(Box::new(ty))
+                    Ty::Optional(Arc::new(ty))
                 } else {
                     ty
                 }
@@ -153,7 +162,7 @@ impl Checker {
                     .iter()
                     .map(|(one, _)| (one.at, self.element(one, mixed)))
                     .collect();
-                Ty::List(Box::new(self.same(&types, mixed)))
+                Ty::List(Arc::new(self.same(&types, mixed)))
             }
             Expr::Map(entries) => {
                 let mut keys = Vec::new();
@@ -163,7 +172,7 @@ impl Checker {
                     values.push((value.at, self.element(value, mixed)));
                 }
                 let (keys, values) = (self.same(&keys, mixed), self.same(&values, mixed));
-                Ty::Map(Box::new(keys), Box::new(values))
+                Ty::Map(Arc::new(keys), Arc::new(values))
             }
             Expr::Fold(fold) => self.fold(node.at, fold),
             Expr::Bind(bind) => self.bind(bind),
@@ -315,12 +324,12 @@ impl Checker {
                 Ty::Bool
             }
             FoldKind::Filter => {
-                let list = Ty::List(Box::new(element));
+                let list = Ty::List(Arc::new(element));
                 self.choice(at, &fold.body, &list);
                 list
             }
-            FoldKind::Map => Ty::List(Box::new(self.node(&fold.body))),
-            FoldKind::TransformMap => Ty::Map(Box::new(key), Box::new(self.node(&fold.body))),
+            FoldKind::Map => Ty::List(Arc::new(self.node(&fold.body))),
+            FoldKind::TransformMap => Ty::Map(Arc::new(key), Arc::new(self.node(&fold.body))),
         };
         self.scope.truncate(depth);
         ty
@@ -367,7 +376,7 @@ impl Checker {
         let value = self.node(&bind.value);
         let inner = match (bind.kind, value) {
             (BindKind::Plain, value) => value,
-            (_, Ty::Optional(inner)) => *inner,
+            (_, Ty::Optional(inner)) => (*inner).clone(),
             (_, Ty::Dyn) => Ty::Dyn,
             (_, other) => {
                 let text =
@@ -379,7 +388,7 @@ impl Checker {
         let body = self.node(&bind.body);
         self.scope.pop();
         match bind.kind {
-            BindKind::OptMap => Ty::Optional(Box::new(body)),
+            BindKind::OptMap => Ty::Optional(Arc::new(body)),
             BindKind::Plain | BindKind::OptFlatMap => body,
         }
     }
@@ -442,9 +451,9 @@ fn fits(wanted: &Ty, found: &Ty) -> bool {
 fn fill(ty: &Ty, bound: &BTreeMap<char, Ty>) -> Ty {
     match ty {
         Ty::Param(name) => bound.get(name).cloned().unwrap_or(Ty::Dyn),
-        Ty::List(inner) => Ty::List(Box::new(fill(inner, bound))),
-        Ty::Optional(inner) => Ty::Optional(Box::new(fill(inner, bound))),
-        Ty::Map(key, value) => Ty::Map(Box::new(fill(key, bound)), Box::new(fill(value, bound))),
+        Ty::List(inner) => Ty::List(Arc::new(fill(inner, bound))),
+        Ty::Optional(inner) => Ty::Optional(Arc::new(fill(inner, bound))),
+        Ty::Map(key, value) => Ty::Map(Arc::new(fill(key, bound)), Arc::new(fill(value, bound))),
         other => other.clone(),
     }
 }

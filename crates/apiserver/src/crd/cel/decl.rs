@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-/// A type.
+/// The most types of which a type is made. They are walked, so that this bounds how deep they nest as well.
+const NODES_MAX: usize = 256;
+
+/// A type. Copies share what it is made of.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Ty {
     Dyn,
@@ -18,10 +21,10 @@ pub(super) enum Ty {
     Bytes,
     Duration,
     Timestamp,
-    List(Box<Self>),
-    Map(Box<Self>, Box<Self>),
+    List(Arc<Self>),
+    Map(Arc<Self>, Arc<Self>),
     Object(Arc<Fields>),
-    Optional(Box<Self>),
+    Optional(Arc<Self>),
     /// The type of types.
     Type,
     /// A type of a library, by name.
@@ -63,15 +66,15 @@ impl Ty {
                 .and_then(|rest| rest.strip_suffix(')'))
         };
         if let Some(inner) = inside("list") {
-            return Self::List(Box::new(Self::parse(inner)));
+            return Self::List(Arc::new(Self::parse(inner)));
         }
         if let Some(inner) = inside("optional_type") {
-            return Self::Optional(Box::new(Self::parse(inner)));
+            return Self::Optional(Arc::new(Self::parse(inner)));
         }
         if let Some((key, value)) = inside("map").and_then(|inner| inner.split_once(',')) {
             return Self::Map(
-                Box::new(Self::parse(key.trim())),
-                Box::new(Self::parse(value.trim())),
+                Arc::new(Self::parse(key.trim())),
+                Arc::new(Self::parse(value.trim())),
             );
         }
         match text {
@@ -106,6 +109,21 @@ impl Ty {
         }
     }
 
+    /// Whether it is made of no more than [`NODES_MAX`] types; what objects are made of does not count.
+    pub(super) fn is_small(&self) -> bool {
+        self.nodes_left(NODES_MAX).is_some()
+    }
+
+    /// How many of so many types are left after this one; none if it has more.
+    fn nodes_left(&self, most: usize) -> Option<usize> {
+        let most = most.checked_sub(1)?;
+        match self {
+            Self::List(inner) | Self::Optional(inner) => inner.nodes_left(most),
+            Self::Map(key, value) => key.nodes_left(most).and_then(|most| value.nodes_left(most)),
+            _ => Some(most),
+        }
+    }
+
     /// How a schema's values look to a rule; none if rules cannot see them.
     pub(super) fn of_schema(schema: &Value, root: Root) -> Option<Self> {
         if schema["x-kubernetes-int-or-string"] == true {
@@ -113,10 +131,10 @@ impl Ty {
         }
         let inner = |schema: &Value| Self::of_schema(schema, Root::of(schema));
         Some(match schema["type"].as_str().unwrap_or_default() {
-            "array" => Self::List(Box::new(inner(&schema["items"])?)),
+            "array" => Self::List(Arc::new(inner(&schema["items"])?)),
             "object" if schema["additionalProperties"].is_object() => {
                 let value = inner(&schema["additionalProperties"])?;
-                Self::Map(Box::new(Self::Text), Box::new(value))
+                Self::Map(Arc::new(Self::Text), Arc::new(value))
             }
             "object" => Self::Object(Arc::new(Fields::of_schema(schema, root))),
             "string" => match schema["format"].as_str().unwrap_or_default() {

@@ -69,10 +69,10 @@ impl Types {
             Type::Quantity | Type::IntOrString | Type::Raw | Type::Any | Type::SchemaOr(_) => {
                 Ty::Dyn
             }
-            Type::List(inner) => Ty::List(Box::new(self.of_type(&inner.what))),
+            Type::List(inner) => Ty::List(Arc::new(self.of_type(&inner.what))),
             Type::Map(inner) => {
                 let value = self.of_type(&inner.what);
-                Ty::Map(Box::new(Ty::Text), Box::new(value))
+                Ty::Map(Arc::new(Ty::Text), Arc::new(value))
             }
             Type::Struct(number) => self.of_struct(*number),
         }

@@ -87,7 +87,7 @@ pub(crate) fn compile(
     };
     let node = parse(text).map_err(shown)?;
     let old = if optional {
-        Ty::Optional(Box::new(of.0.clone()))
+        Ty::Optional(Arc::new(of.0.clone()))
     } else {
         of.0.clone()
     };

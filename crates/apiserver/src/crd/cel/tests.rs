@@ -1,6 +1,7 @@
 //! Expressions and what they give, or why not.
 use serde_json::{Value as Json, json};
 
+use super::admission::{Gives, Named, Scope};
 use super::check::check;
 use super::decl::{Root, Ty};
 use super::eval::{Failure, Run};
@@ -183,6 +184,51 @@ fn no_expression_runs_or_nests_for_long() {
     ] {
         assert!(run(&text).is_err());
     }
+}
+
+#[test]
+fn types_stay_small() {
+    let nested = ".map(a, [[[[[[[[a]]]]]]]])";
+    for (link, most) in [(".map(a, {a: a})", 40), (nested, 60)] {
+        let text = format!("[1]{}.size() == 1", link.repeat(most));
+        fails(&text, "type is too large");
+    }
+    holds(&format!("[1]{}.size() == 1", nested.repeat(20)));
+    let dynamic = format!(".map(a, {}dyn(a){})", "[".repeat(30), "]".repeat(30)).repeat(60);
+    let why = "expression recursion limit exceeded: 250";
+    fails(&format!("[1]{dynamic}.size() == 1"), why);
+}
+
+/// What the first variable is refused for, of those that are each made of the one before.
+fn chain(make: impl Fn(&str) -> String) -> Option<String> {
+    let mut scope = Scope::new(Named::No).with_variables();
+    scope.declare("v0", scope.compile("1", Gives::Any).ok().as_ref());
+    for at in 1..=256 {
+        let before = format!("variables.v{}", at - 1);
+        match scope.compile(&make(&before), Gives::Any) {
+            Ok(program) => scope.declare(&format!("v{at}"), Some(&program)),
+            Err(why) => return Some(why),
+        }
+    }
+    None
+}
+
+#[test]
+fn variables_do_not_nest_for_long() {
+    let (open, close) = ("[".repeat(50), "]".repeat(50));
+    for (why, make) in [
+        ("type is too large", "{X: X}".to_owned()),
+        ("type is too large", format!("{open}X{close}")),
+        ("recursion limit exceeded", format!("dyn({open}X{close})")),
+        (
+            "recursion limit exceeded",
+            "dyn({1: [[[[X, X]]]]})".to_owned(),
+        ),
+    ] {
+        let found = chain(|before| make.replace('X', before)).unwrap();
+        assert!(found.contains(why), "{make}: {found}");
+    }
+    assert_eq!(chain(|before| format!("{before} + 1")), None);
 }
 
 #[test]

@@ -2,6 +2,9 @@
 
 /// How deep the tree may be: long chains nest as well.
 const HEIGHT_MAX: usize = 150;
+/// How deep the values that an expression makes may nest.
+pub(super) const REACH_MAX: usize = 1000;
+pub(super) const TOO_DEEP: &str = "expression recursion limit exceeded: 250";
 
 /// What is wrong with an expression, and where, in characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +53,8 @@ pub(super) struct Node {
     pub(super) expr: Expr,
     /// How deep the tree below is.
     height: usize,
+    /// How many levels its value may have more than those that it is made of.
+    reach: usize,
 }
 
 impl Node {
@@ -78,19 +83,47 @@ impl Node {
             }
             Expr::Bind(bind) => bind.value.height.max(bind.body.height),
         };
+        let reach = reach(&expr) + 1;
         Self {
             at,
             expr,
             height: below + 1,
+            reach,
         }
+    }
+
+    pub(super) fn reach(&self) -> usize {
+        self.reach
     }
 
     /// Refuses a tree that is too deep to be walked.
     pub(super) fn bounded(self) -> Result<Self, Problem> {
-        if self.height > HEIGHT_MAX {
-            return Err(Problem::new(0, "expression recursion limit exceeded: 250"));
+        if self.height > HEIGHT_MAX || self.reach > REACH_MAX {
+            return Err(Problem::new(0, TOO_DEEP));
         }
         Ok(self)
+    }
+}
+
+/// What a value that is made of parts adds to at most: a name stands for a value that has levels of its own.
+fn reach(expr: &Expr) -> usize {
+    match expr {
+        Expr::Constant(_) | Expr::Name(_) => 0,
+        Expr::Select(operand, ..) | Expr::Has(operand, _) => operand.reach,
+        Expr::Call(_, target, args) => {
+            let target = target.as_ref().map_or(0, |target| target.reach);
+            args.iter().map(|arg| arg.reach).fold(target, usize::max)
+        }
+        Expr::List(elements) => {
+            let reaches = elements.iter().map(|(one, _)| one.reach);
+            reaches.max().unwrap_or(0)
+        }
+        Expr::Map(entries) => {
+            let reaches = entries.iter().map(|(_, value, _)| value.reach);
+            reaches.max().unwrap_or(0)
+        }
+        Expr::Fold(fold) => fold.range.reach + fold.body.reach,
+        Expr::Bind(bind) => bind.value.reach + bind.body.reach,
     }
 }
 

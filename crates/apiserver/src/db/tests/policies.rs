@@ -84,6 +84,29 @@ async fn no_policy_runs_for_long() {
 }
 
 #[tokio::test]
+async fn no_policy_has_very_many_expressions() {
+    let world = World::new().await;
+    let policy = |variables: usize, validations: usize| {
+        let variables =
+            (0..variables).map(|at| json!({"name": format!("v{at}"), "expression": "1"}));
+        let variables: Vec<Value> = variables.collect();
+        json!({"metadata": {"name": "p"}, "spec": {
+            "matchConstraints": {"resourceRules": [
+                {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["*"], "resources": ["configmaps"]}]},
+            "variables": variables, "validations": vec![json!({"expression": "true"}); validations]}})
+    };
+    for (variables, validations) in [(257, 1), (1, 257)] {
+        let made = world.create(POLICY, policy(variables, validations)).await;
+        let why = made.unwrap_err().message;
+        assert!(
+            why.contains("Too many: 257: must have at most 256 items"),
+            "{why}"
+        );
+    }
+    world.create(POLICY, policy(256, 256)).await.unwrap();
+}
+
+#[tokio::test]
 async fn updates_and_deletes_are_asked_about_too() {
     let spec = json!({
         "variables": [{"name": "kept", "expression": "oldObject != null && oldObject.metadata.name == 'kept'"}],

@@ -10,6 +10,8 @@ use crate::crd::cel::admission::{Gives, Scope};
 use crate::store::policy::compiled::Scopes;
 
 const CONDITIONS_MAX: usize = 64;
+/// Of variables, and of validations.
+const EXPRESSIONS_MAX: usize = 256;
 const ANNOTATIONS_MAX: usize = 20;
 const ANNOTATION_BYTES_MAX: usize = 5 * 1024;
 /// Words that name nothing in expressions.
@@ -61,10 +63,16 @@ pub(super) fn policy(object: &Value, causes: &mut Causes) {
         scopes.validations = scopes.validations.with_variables();
         scopes.messages = scopes.messages.with_variables();
     }
+    let (validations, annotations) = (spec.get("validations"), spec.get("auditAnnotations"));
+    for many in [&spec.get("variables"), &validations] {
+        if many.len() > EXPRESSIONS_MAX {
+            return many.too_many(causes, EXPRESSIONS_MAX);
+        }
+    }
     for one in spec.each("variables") {
         variable(&one, &mut scopes, causes);
     }
-    let (validations, annotations) = (spec.get("validations"), spec.get("auditAnnotations"));
+    scopes.declared();
     if validations.is_empty() && annotations.is_empty() {
         let why = "validations or auditAnnotations must contain at least one item";
         validations.required(causes, why);

@@ -71,8 +71,12 @@ impl Scopes {
     pub(in crate::store) fn declare(&mut self, name: &str, text: &str) -> Result<Program, String> {
         let compiled = self.validations.compile(text, Gives::Any);
         self.validations.declare(name, compiled.as_ref().ok());
-        self.messages = self.messages.clone().with_variables_of(&self.validations);
         compiled
+    }
+
+    /// Tells the other expressions of the variables, when all are declared.
+    pub(in crate::store) fn declared(&mut self) {
+        self.messages = self.messages.clone().with_variables_of(&self.validations);
     }
 }
 
@@ -98,6 +102,7 @@ impl Policy {
             let program = scopes.declare(name, text(variable, "expression"));
             variables.insert(name.to_owned(), program);
         }
+        scopes.declared();
         let conditions = list(spec, "matchConditions")
             .iter()
             .map(|one| Expression::new(text(one, "expression"), &scopes.conditions, Gives::Bool));
