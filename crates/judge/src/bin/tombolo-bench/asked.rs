@@ -3,12 +3,12 @@ use anyhow::{Context as _, Result};
 use tombolo_judge::Kind;
 
 pub(crate) const USAGE: &str = "\
-usage: tombolo-bench [--quick] [--check] [--output json] [--kills N] [--ours]
-  --quick        fewer objects and seconds, for a first impression
-  --check        exit 1 if a promise does not hold
-  --output json  the figures as JSON instead of a table
-  --kills N      kill -9 under load so many times (100; quick: 5)
-  --ours         leave the real one out";
+usage: tombolo-bench [--quick] [--check] [-o json|table] [--kills N] [--ours]
+  --quick                  fewer objects and seconds, for a first impression
+  --check                  exit 1 if a promise does not hold
+  -o, --output json|table  the figures as JSON, or as a table (which is what you get without it)
+  --kills N                kill -9 under load so many times (100; quick: 5)
+  --ours                   leave the real one out";
 
 /// What is asked for.
 pub(crate) struct Asked {
@@ -36,7 +36,11 @@ pub(crate) fn asked(arguments: &[String]) -> Result<Option<Asked>> {
             "--quick" => asked.quick = true,
             "--check" => asked.check = true,
             "--ours" => kinds = vec![Kind::Ours],
-            "--output" if arguments.next() == Some("json") => asked.json = true,
+            "-o" | "--output" => match arguments.next() {
+                Some("json") => asked.json = true,
+                Some("table") => asked.json = false,
+                _ => return Ok(None),
+            },
             "--kills" => {
                 let number = arguments.next().unwrap_or_default();
                 kills = Some(number.parse().context("--kills wants a number")?);

@@ -184,13 +184,13 @@ fn tell(report: &mut Report, ours: &Measured, real: Option<&Measured>, asked: &A
         "watch latency p50, all it takes",
         "ms",
         &|m| ms(m.busy.p50),
-        Want::Nothing,
+        fifth,
     );
     add(
         "watch latency p99, all it takes",
         "ms",
         &|m| ms(m.busy.p99),
-        Want::Nothing,
+        fifth,
     );
     let waiting = |m: &Measured| m.fanout.idle_bytes_each / 1024.0;
     add(
