@@ -29,6 +29,7 @@ use crate::selector::Selectors;
 use crate::store::snapshot::Snapshot;
 use crate::store::{Moment, Store, convert};
 use engine::{Published, Shared, Writer};
+pub(crate) use feed::HISTORY_BYTES_MAX;
 use feed::{Batch, Event};
 
 /// A handle on the database; clones share it.

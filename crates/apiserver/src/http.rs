@@ -98,8 +98,10 @@ where
                         Ok((bytes, _share)) => {
                             verb = metrics::verb(&call.route.attributes.verb);
                             let packing = compress::Packing::of(&call);
-                            let response = packing.apply(call.answer(bytes).await).await;
-                            respond::within(response, (&server.answers, &user), syntax)
+                            let room = (&server.answers, user.as_str());
+                            let response = call.answer(bytes).await;
+                            let response = respond::within(response, room, syntax);
+                            packing.apply(response, room).await
                         }
                         Err(error) => respond::refusal(&error, syntax),
                     }

@@ -40,7 +40,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub(crate) struct Log {
     dir: PathBuf,
     /// The directory, locked: whoever has it may give files their names.
-    _lock: File,
+    lock: File,
     path: PathBuf,
     records: Records,
     /// How long the file was when it held nothing but what is needed, about.
@@ -67,15 +67,15 @@ impl Log {
         let path = dir.join(FILE);
         let former = dir.join(FORMER);
         anyhow::ensure!(
-            !former.exists(),
+            !is_there(&former)?,
             "the store {} cannot be opened: it is of an earlier layout",
             former.display()
         );
         let opened = lock(dir).and_then(|lock| {
             // One that was being written anew when its process ended.
             remove_new(dir)?;
-            let (records, content) = if path.exists() {
-                read(&path, events_max)?
+            let (records, content) = if is_there(&path)? {
+                read(dir, &path, events_max)?
             } else {
                 begin(dir, &path)?
             };
@@ -86,7 +86,7 @@ impl Log {
         let rows = content.rows().map(|row| row.state.len() as u64);
         let log = Self {
             dir: dir.to_owned(),
-            _lock: lock,
+            lock,
             path,
             records,
             needed: rows.sum(),
@@ -116,13 +116,12 @@ impl Log {
         if let Some(at) = self.failed {
             anyhow::ensure!(at.elapsed() >= RETRY_AFTER, "a write has just failed");
             self.failed = Some(Instant::now());
-            let records = write_anew(&self.dir, &content())?;
-            self.replace(records)?;
-            self.failed = None;
+            self.end_rewriting();
+            self.heal(&content())?;
         } else if self.rewriting.as_ref().is_some_and(Rewriting::is_done) {
             self.finish_rewriting()?;
         } else if self.rewriting.is_none() && self.records.end() > 2 * self.needed + SLACK {
-            self.rewriting = Some(Rewriting::begin(self.dir.clone(), content())?);
+            self.rewriting = Some(Rewriting::begin(&self.dir, &self.lock, content())?);
         }
         let mut record = Vec::new();
         for change in changes {
@@ -131,7 +130,6 @@ impl Log {
         let appended = self.records.append(&record);
         if self.records.is_broken() {
             self.failed = Some(Instant::now());
-            self.rewriting = None;
         }
         appended?;
         if let Some(rewriting) = &mut self.rewriting {
@@ -149,10 +147,27 @@ impl Log {
             Ok(records) => self.replace(records),
             Err(error) => {
                 tracing::warn!(store = %self.path.display(), "cannot be written anew: {error:#}");
-                // Not at once again.
-                self.needed = self.records.end();
+                // It may be that the disk is full.
+                remove_new(&self.dir).ok();
+                // Not at once again, only when it is longer by the slack.
+                self.needed = self.records.end() / 2;
                 Ok(())
             }
+        }
+    }
+
+    /// Writes anew a file of which nobody can say what is in it.
+    fn heal(&mut self, content: &Content) -> anyhow::Result<()> {
+        let records = write_anew(&self.dir, content)?;
+        self.replace(records)?;
+        self.failed = None;
+        Ok(())
+    }
+
+    /// Waits until nobody writes a new file any more.
+    fn end_rewriting(&mut self) {
+        if let Some(rewriting) = self.rewriting.take() {
+            rewriting.thread.join().ok();
         }
     }
 
@@ -169,23 +184,31 @@ impl Log {
         Ok(())
     }
 
-    /// Ends in good order: from then on any damage to the file is found.
-    pub(crate) fn close(self) {
-        if let Some(rewriting) = self.rewriting {
-            rewriting.thread.join().ok();
-        }
-        let closed = remove_new(&self.dir).and_then(|()| self.records.close());
-        if let Err(error) = closed {
+    /// Ends in good order: from then on any damage to the file is found. The content is what was committed.
+    pub(crate) fn close(mut self, content: impl FnOnce() -> Content) {
+        self.end_rewriting();
+        let whole = match self.failed {
+            // What was refused must not be found again.
+            Some(_) => self.heal(&content()),
+            None => remove_new(&self.dir),
+        };
+        if let Err(error) = whole.and_then(|()| self.records.close()) {
             tracing::warn!(store = %self.path.display(), "was not closed: {error:#}");
         }
     }
 }
 
 impl Rewriting {
-    fn begin(dir: PathBuf, content: Content) -> anyhow::Result<Self> {
+    fn begin(dir: &Path, lock: &File, content: Content) -> anyhow::Result<Self> {
         let thread = std::thread::Builder::new().name("store-anew".to_owned());
+        let (dir, lock) = (dir.to_owned(), lock.try_clone()?);
+        let write = move || {
+            // Nobody else gets the directory while it writes there.
+            let _lock = lock;
+            write_anew(&dir, &content)
+        };
         Ok(Self {
-            thread: thread.spawn(move || write_anew(&dir, &content))?,
+            thread: thread.spawn(write)?,
             since: Vec::new(),
         })
     }
@@ -200,7 +223,7 @@ impl Rewriting {
         for record in &self.since {
             records.write(record)?;
         }
-        records.sync()?;
+        records.settle()?;
         Ok(records)
     }
 }
@@ -258,7 +281,7 @@ fn fill(path: &Path, content: &Content) -> anyhow::Result<Records> {
     if !record.is_empty() {
         records.write(&record)?;
     }
-    records.sync()?;
+    records.settle()?;
     Ok(records)
 }
 
@@ -270,12 +293,28 @@ fn rename(dir: &Path, path: &Path) -> anyhow::Result<()> {
     synced.with_context(|| format!("cannot write the data directory {}", dir.display()))
 }
 
-/// Opens a file, and reads what is in it.
-fn read(path: &Path, events_max: usize) -> anyhow::Result<(Records, Content)> {
+/// Opens a file, and reads what is in it. One that was not closed may have a record that is torn, or that is not on disk
+/// yet: it is written anew.
+fn read(dir: &Path, path: &Path, events_max: usize) -> anyhow::Result<(Records, Content)> {
     let mut loading = Loading::new(events_max.max(1) as u64);
-    let records = Records::open(path, |record| loading.add(record))?;
+    let mut records = Records::open(path, |record| loading.add(record))?;
     let content = loading.finish(records.floor()).context("it is damaged")?;
+    if records.is_closed() {
+        records.reopen()?;
+    } else {
+        records = write_anew(dir, &content)?;
+        rename(dir, path)?;
+    }
     Ok((records, content))
+}
+
+/// Whether a file exists; not to know it is no reason to make another.
+fn is_there(path: &Path) -> anyhow::Result<bool> {
+    match path.symlink_metadata() {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error).with_context(|| format!("cannot look for {}", path.display())),
+    }
 }
 
 #[cfg(test)]

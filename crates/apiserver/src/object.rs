@@ -60,12 +60,16 @@ impl Object {
         Ok(Self::assemble(value, Bytes::from(bytes.into_boxed_slice())))
     }
 
-    /// Reads an object back from its encoded form.
+    /// Reads an object back from its encoded form. It takes whatever [`Object::new`] has made.
     pub fn decode(bytes: Bytes) -> Result<Self, serde_json::Error> {
-        let Head {
+        let Ok(Head {
             api_version,
             metadata: meta,
-        } = serde_json::from_slice(&bytes)?;
+        }) = serde_json::from_slice(&bytes)
+        else {
+            let value: Value = serde_json::from_slice(&bytes)?;
+            return Ok(Self::assemble(&value, bytes));
+        };
         let resource_version = meta.resource_version.parse().unwrap_or(0);
         Ok(Self {
             api_version,

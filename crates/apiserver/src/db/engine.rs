@@ -138,7 +138,7 @@ fn own(mut engine: Engine, mut queue: mpsc::Receiver<Job>) {
         engine.run(batch);
         if let Some(done) = stop {
             if let Some(log) = engine.log.take() {
-                log.close();
+                log.close(|| content(&engine.shared));
             }
             if done.send(()).is_err() {
                 tracing::debug!("nobody waits for the store to stop");

@@ -15,8 +15,10 @@ use crate::registry::StorageKey;
 use crate::store::json::child;
 use crate::store::{Change, Removed};
 
-/// The encoded objects that one feed's history holds at most, in bytes.
-const BYTES_MAX: usize = 16 * 1024 * 1024;
+/// The encoded objects that one collection's history holds at most, in bytes.
+pub(crate) const HISTORY_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// The same of the feed of all collections: a whole commit of large objects finds room in it.
+const ALL_BYTES_MAX: usize = 4 * HISTORY_BYTES_MAX;
 
 /// Events from the end of a feed that are looked at one by one.
 const NEAR: usize = 8;
@@ -67,6 +69,7 @@ impl Event {
 #[derive(Debug)]
 pub(crate) struct Feed {
     ring: RwLock<Ring>,
+    bytes_max: usize,
     wake: watch::Sender<u64>,
 }
 
@@ -88,7 +91,7 @@ pub(crate) enum Batch {
 }
 
 impl Feed {
-    fn new(floor: u64) -> Self {
+    fn new(floor: u64, bytes_max: usize) -> Self {
         let ring = Ring {
             events: VecDeque::new(),
             bytes: 0,
@@ -96,6 +99,7 @@ impl Feed {
         };
         Self {
             ring: RwLock::new(ring),
+            bytes_max,
             wake: watch::Sender::new(0),
         }
     }
@@ -128,7 +132,7 @@ impl Feed {
         let mut ring = self.ring.write();
         ring.bytes += event.change.new.bytes().len();
         ring.events.push_back(event);
-        while ring.events.len() > events_max || ring.bytes > BYTES_MAX {
+        while ring.events.len() > events_max || ring.bytes > self.bytes_max {
             let Some(oldest) = ring.events.pop_front() else {
                 break;
             };
@@ -154,7 +158,7 @@ impl Feeds {
     pub(crate) fn new(floor: u64, events_max: usize) -> Self {
         Self {
             feeds: RwLock::new(BTreeMap::new()),
-            all: Feed::new(floor),
+            all: Feed::new(floor, ALL_BYTES_MAX),
             settled: Arc::new(AtomicU64::new(floor)),
             floor,
             events_max: events_max.max(1),
@@ -169,7 +173,7 @@ impl Feeds {
         let mut feeds = self.feeds.write();
         let feed = feeds
             .entry(collection.clone())
-            .or_insert_with(|| Arc::new(Feed::new(self.floor)));
+            .or_insert_with(|| Arc::new(Feed::new(self.floor, HISTORY_BYTES_MAX)));
         Arc::clone(feed)
     }
 

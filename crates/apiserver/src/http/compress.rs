@@ -1,6 +1,7 @@
 //! Large answers, compressed for clients that take them so: as Kubernetes does, from 128 KiB on.
 
 use std::io::{self, Read as _, Write as _};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use flate2::Compression;
@@ -8,14 +9,18 @@ use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap, HeaderValue, VARY};
 use http::{Response, StatusCode};
+use tokio::sync::Semaphore;
 
 use super::Body;
 use super::call::Call;
+use super::room::Room;
 use crate::rbac::Attributes;
 
 /// Smaller answers are sent as they are.
 const LARGE: usize = 128 * 1024;
 const LEVEL: Compression = Compression::new(4);
+/// Answers that are compressed at once.
+const PACKERS_MAX: usize = 2;
 
 /// Whether a client takes compressed answers.
 pub(super) fn is_accepted(headers: &HeaderMap) -> bool {
@@ -46,20 +51,29 @@ impl Packing {
         }
     }
 
-    /// The answer as it goes.
-    pub(super) async fn apply(self, response: Response<Body>) -> Response<Body> {
+    /// The answer, which has its share of the room, as it goes.
+    pub(super) async fn apply(
+        self,
+        response: Response<Body>,
+        (room, user): (&Arc<Room>, &str),
+    ) -> Response<Body> {
         match self {
-            Self::Large => large(response).await,
+            Self::Large => large(response, (room, user)).await,
             Self::Never => response,
         }
     }
 }
 
-/// The answer, compressed if it is large; that takes a while, so other requests go on meanwhile.
-async fn large(response: Response<Body>) -> Response<Body> {
+/// The answer, compressed if it is large; that takes a while, so other requests go on meanwhile, and those that would have
+/// to wait for it are answered without.
+async fn large(response: Response<Body>, (room, user): (&Arc<Room>, &str)) -> Response<Body> {
+    static PACKERS: Semaphore = Semaphore::const_new(PACKERS_MAX);
     if response.status() != StatusCode::OK || response.body().size() <= LARGE {
         return response;
     }
+    let Ok(packer) = PACKERS.try_acquire() else {
+        return response;
+    };
     let (parts, body) = response.into_parts();
     let pieces = match body.into_pieces() {
         Ok(pieces) => pieces,
@@ -67,17 +81,22 @@ async fn large(response: Response<Body>) -> Response<Body> {
     };
     let before = pieces.clone();
     let packed = tokio::task::spawn_blocking(move || {
+        let _packer = packer;
         let pieces = pieces.iter().flatten();
         pack(pieces.map(|piece| &**piece))
     });
-    match packed.await {
-        Ok(Ok(packed)) => {
-            let mut response = Response::from_parts(parts, Body::whole(packed));
-            mark(&mut response);
-            response
-        }
-        _ => Response::from_parts(parts, Body::of_pieces(before)),
-    }
+    let packed = match packed.await {
+        Ok(Ok(packed)) => room
+            .take(user, packed.len())
+            .map(|share| Body::whole(packed).holding(share)),
+        _ => None,
+    };
+    let Some(packed) = packed else {
+        return Response::from_parts(parts, Body::of_pieces(before));
+    };
+    let mut response = Response::from_parts(parts, packed);
+    mark(&mut response);
+    response
 }
 
 /// Says that an answer is compressed.
@@ -128,12 +147,22 @@ mod tests {
     #[tokio::test]
     async fn what_is_large_is_packed_and_is_the_same_again() {
         let text = "some text ".repeat(20_000);
-        let response = large(Response::new(Body::line(text.clone()))).await;
+        let room = Room::new(1024);
+        let whole = || Response::new(Body::line(text.clone()));
+        let response = large(whole(), (&room, "user")).await;
         assert_eq!(response.headers()[CONTENT_ENCODING], "gzip");
         let packed = response.into_body().collect().await.unwrap().to_bytes();
         assert!(packed.len() < text.len() / 10);
-        assert_eq!(unpack(&packed).unwrap(), (text + "\n").into_bytes());
-        let response = large(Response::new(Body::line("small"))).await;
+        assert_eq!(unpack(&packed).unwrap(), format!("{text}\n").into_bytes());
+        let small = Response::new(Body::line("small"));
+        let response = large(small, (&room, "user")).await;
         assert!(!response.headers().contains_key(CONTENT_ENCODING));
+        drop(packed);
+        // Where there is no room for it, it goes as it is.
+        let _all = room.take("another", 1024 * 1024).unwrap();
+        let response = large(whole(), (&room, "user")).await;
+        assert!(!response.headers().contains_key(CONTENT_ENCODING));
+        let sent = response.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(sent, format!("{text}\n"));
     }
 }

@@ -126,6 +126,9 @@ fn done(call: &Call) -> http::Response<super::Body> {
 async fn evict(call: &Call, res: &Arc<Resource>, bytes: &[u8]) -> Answer {
     let value = typed(call, bytes, "policy/v1", "Eviction")?;
     let mut options = options::delete_body(&value["deleteOptions"])?;
+    // Policies judge who evicts, not this server.
+    options.gate = super::guard::gate(call);
+    options.warnings = call.warnings.clone();
     if call.write_options()?.dry_run == DryRun::All {
         options.dry_run = DryRun::All;
     }

@@ -142,8 +142,9 @@ impl Running {
         let first = tokio::select! {
             biased;
             () = self.stopped.as_mut() => return None,
-            next = watch.next() => next?,
+            // Before the next event, or a busy watch would never end.
             () = self.end.as_mut() => return None,
+            next = watch.next() => next?,
         };
         let mut next = Some(first);
         let mut ended = false;

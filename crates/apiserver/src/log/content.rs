@@ -1,10 +1,12 @@
 //! What a file holds: everything that exists, and the changes that led there for as long as they are remembered.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use anyhow::Context as _;
 
+use super::records::FACT_MAX;
 use super::row::Row;
+use crate::db::HISTORY_BYTES_MAX as BYTES_MAX;
 use crate::object::Object;
 use crate::store::snapshot::Snapshot;
 use crate::store::{Change, Removed};
@@ -57,21 +59,26 @@ impl Content {
 #[derive(Debug)]
 pub(super) struct Loading {
     rows: BTreeMap<u64, Row>,
+    /// The versions that may be in the history, with the bytes of their states.
+    history: VecDeque<(u64, usize)>,
     events_max: u64,
+    bytes: usize,
     /// The version of the newest row.
     version: u64,
-    /// The oldest change that is in the history.
-    oldest: u64,
+    /// The newest version that is not in the history any more.
+    floor: u64,
 }
 
 impl Loading {
-    /// Begins; versions up to the floor are not in the history, and neither are more than so many.
+    /// Begins; the history will have so many events at most.
     pub(super) fn new(events_max: u64) -> Self {
         Self {
             rows: BTreeMap::new(),
+            history: VecDeque::new(),
             events_max,
+            bytes: 0,
             version: 0,
-            oldest: 0,
+            floor: 0,
         }
     }
 
@@ -81,10 +88,12 @@ impl Loading {
             let row = Row::take(&mut record)?;
             let (version, newest) = (row.version, self.version);
             anyhow::ensure!(
-                version > newest,
+                version > newest && version < FACT_MAX,
                 "version {version} comes after version {newest}"
             );
             self.version = version;
+            self.bytes += row.state.len();
+            self.history.push_back((version, row.state.len()));
             self.rows.insert(version, row);
             self.forget();
         }
@@ -94,17 +103,23 @@ impl Loading {
     /// Drops what was replaced by changes that are not in the history any more.
     fn forget(&mut self) {
         let kept = (self.version + 1).saturating_sub(self.events_max);
-        while self.oldest < kept {
-            let next = self.rows.range(self.oldest..kept).next();
-            let Some((&version, row)) = next else { break };
+        while let Some(&(version, bytes)) = self.history.front() {
+            let is_newest = version == self.version;
+            if version >= kept && (self.bytes <= BYTES_MAX || is_newest) {
+                return;
+            }
+            self.history.pop_front();
+            self.bytes -= bytes;
+            self.floor = version;
+            let Some(row) = self.rows.get(&version) else {
+                continue;
+            };
             let (before, removed) = (row.before, row.removed);
             self.rows.remove(&before);
             if removed == Removed::Yes {
                 self.rows.remove(&version);
             }
-            self.oldest = version + 1;
         }
-        self.oldest = self.oldest.max(kept);
     }
 
     /// What the rows come to.
@@ -115,6 +130,10 @@ impl Loading {
             let object = Object::decode(row.state.clone())
                 .with_context(|| format!("the state at version {version} is no object"))?;
             let object = Arc::new(object);
+            anyhow::ensure!(
+                object.resource_version() == *version,
+                "the state at version {version} is another's"
+            );
             match row.removed {
                 Removed::No => snapshot.put(&row.collection, Arc::clone(&object)),
                 Removed::Yes => {
@@ -125,7 +144,9 @@ impl Loading {
             states.insert(*version, object);
         }
         snapshot.version = self.version.max(floor);
-        let floor = floor.max(snapshot.version.saturating_sub(self.events_max));
+        let floor = floor
+            .max(self.floor)
+            .max(snapshot.version.saturating_sub(self.events_max));
         let mut events = Vec::new();
         for version in floor + 1..=snapshot.version {
             let missing = || format!("the change to version {version} is missing");

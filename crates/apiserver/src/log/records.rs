@@ -1,10 +1,10 @@
 //! A file of records: each is appended with one write and one fsync, and read back whole or not at all.
 //!
 //! Two slots with what the file is, then the records, then zeros that are on disk already, so that an fsync writes data and
-//! no metadata. At most the last record can be torn by a crash: it was never acknowledged, and is dropped. Anything else
+//! no metadata. At most the last record can be torn by a crash: it was never acknowledged, and is not shown. Anything else
 //! that does not read as it was written is damage, and the file is refused.
 use std::fs::{File, OpenOptions};
-use std::io::{BufReader, Read as _, Seek as _, SeekFrom};
+use std::io::{BufReader, ErrorKind, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
@@ -17,6 +17,10 @@ const MAGIC: &[u8; 8] = b"TOMBOLO\n";
 /// The slots lie apart, so that a write to one cannot harm the other.
 const SLOT: u64 = 4096;
 const SLOT_BYTES: usize = 64;
+/// What a slot says, in numbers of 8 bytes.
+const FACTS: usize = 6;
+/// No number in a file is as large: sums with them do not overflow.
+pub(super) const FACT_MAX: u64 = u64::MAX / 4;
 /// Where the records begin.
 const BEGIN: u64 = 2 * SLOT;
 /// Records begin at multiples of it.
@@ -40,6 +44,8 @@ struct Head {
     allocated: u64,
     /// Where the records ended when the file was closed; 0 while it is open.
     closed: u64,
+    /// The records reach here at least.
+    least: u64,
 }
 
 /// An open file of records, that nobody else writes to.
@@ -53,7 +59,7 @@ pub(super) struct Records {
 }
 
 impl Records {
-    /// Makes a file that must not exist yet; it is on disk after [`Records::sync`] only. The floor is what the caller likes.
+    /// Makes a file that must not exist yet; it is on disk after [`Records::settle`] only. The floor is what the caller likes.
     pub(super) fn create(path: &Path, floor: u64) -> anyhow::Result<Self> {
         let file = OpenOptions::new()
             .read(true)
@@ -70,6 +76,7 @@ impl Records {
                 floor,
                 allocated: BEGIN,
                 closed: 0,
+                least: BEGIN,
             },
             end: BEGIN,
             buffer: Vec::new(),
@@ -79,7 +86,7 @@ impl Records {
         Ok(records)
     }
 
-    /// Opens a file and shows each of its records.
+    /// Opens a file and shows each of its records. Nothing is written before all of them have been shown.
     pub(super) fn open(
         path: &Path,
         each: impl FnMut(&[u8]) -> anyhow::Result<()>,
@@ -94,18 +101,28 @@ impl Records {
             "it is damaged: {allocated} bytes were written, and {length} are there"
         );
         let end = scan(&file, head, each)?;
-        let mut records = Self {
+        check_end(&file, head, (end, length))?;
+        Ok(Self {
             file,
             head,
             end,
             buffer: Vec::new(),
             broken: false,
-        };
-        records.check_end()?;
-        if head.closed != 0 {
-            records.say(Head { closed: 0, ..head })?;
-        }
-        Ok(records)
+        })
+    }
+
+    /// Whether it was closed in good order. If not, its last record may be torn, or in memory only: it has to be written
+    /// anew.
+    pub(super) fn is_closed(&self) -> bool {
+        self.head.closed != 0
+    }
+
+    /// Says that the file, which was closed, is in use.
+    pub(super) fn reopen(&mut self) -> anyhow::Result<()> {
+        self.say(Head {
+            closed: 0,
+            ..self.head
+        })
     }
 
     /// What the file was made with.
@@ -125,19 +142,25 @@ impl Records {
 
     /// Appends a record; when this returns it is on disk. After an error it is not, unless the file is broken.
     pub(super) fn append(&mut self, record: &[u8]) -> anyhow::Result<()> {
-        self.write(record)?;
-        self.sync()
+        let at = self.end;
+        let appended = self.write(record).and_then(|()| self.sync());
+        if self.broken {
+            // It was refused, so it had better not be there after a crash.
+            let erased = self.file.write_all_at(&[0; ALIGN], at);
+            erased.and_then(|()| self.file.sync_data()).ok();
+        }
+        appended
     }
 
-    /// Appends a record that is on disk after the next [`Records::sync`].
+    /// Appends a record that is on disk after the next [`Records::settle`].
     pub(super) fn write(&mut self, record: &[u8]) -> anyhow::Result<()> {
         anyhow::ensure!(!self.broken, "an earlier write failed");
+        let length = u32::try_from(record.len()).context("a record of 4 GiB")?;
         let size = aligned(HEADER + record.len());
         if self.end + size > self.head.allocated {
             self.grow(size)?;
         }
         self.buffer.clear();
-        let length = u32::try_from(record.len()).context("a record of 4 GiB")?;
         self.buffer.put_u64_le(self.head.id);
         self.buffer.put_u32_le(length);
         self.buffer.put_u32_le(checksum(self.end, record));
@@ -150,8 +173,14 @@ impl Records {
         Ok(())
     }
 
-    /// Waits until everything that was written is on disk.
-    pub(super) fn sync(&mut self) -> anyhow::Result<()> {
+    /// Waits until everything that was written is on disk, and has the file say so.
+    pub(super) fn settle(&mut self) -> anyhow::Result<()> {
+        self.sync()?;
+        let least = self.end;
+        self.say(Head { least, ..self.head })
+    }
+
+    fn sync(&mut self) -> anyhow::Result<()> {
         let synced = self.file.sync_data();
         self.note(synced)
     }
@@ -180,8 +209,10 @@ impl Records {
         // The length of the file is metadata.
         let synced = self.file.sync_all();
         self.note(synced)?;
+        let least = self.end;
         self.say(Head {
             allocated,
+            least,
             ..self.head
         })
     }
@@ -200,41 +231,24 @@ impl Records {
         self.broken |= done.is_err();
         done.map_err(Into::into)
     }
+}
 
-    /// What follows the last whole record is nothing, or one that a crash has torn: that is wiped out.
-    fn check_end(&mut self) -> anyhow::Result<()> {
-        let (end, closed) = (self.end, self.head.closed);
-        let damaged = || anyhow::anyhow!("it is damaged at byte {end}");
-        if closed != 0 && end != closed {
-            return Err(damaged());
-        }
-        let mut file = BufReader::new(&self.file);
-        file.seek(SeekFrom::Start(end))?;
-        let id = self.head.id.to_le_bytes();
-        let mut torn = end;
-        let mut piece = [0; ALIGN];
-        for at in (end..self.head.allocated).step_by(ALIGN) {
-            file.read_exact(&mut piece)?;
-            // A record was begun after this one, so this one had been on disk.
-            if at != end && piece.starts_with(&id) {
-                return Err(damaged());
-            }
-            if piece != [0; ALIGN] {
-                torn = at + ALIGN as u64;
-            }
-        }
-        if torn == end {
-            return Ok(());
-        }
-        tracing::info!(
-            bytes = torn - end,
-            "a write that a crash had torn is dropped"
-        );
-        for at in (end..torn).step_by(ALIGN) {
-            self.file.write_all_at(&[0; ALIGN], at)?;
-        }
-        self.sync()
+/// What follows the last whole record is nothing, or one record that a crash has torn.
+fn check_end(file: &File, head: Head, (end, length): (u64, u64)) -> anyhow::Result<()> {
+    let is_closed = head.closed != 0;
+    let mut fine = end >= head.least && !(is_closed && end != head.closed);
+    let mut rest = BufReader::with_capacity(256 * 1024, file);
+    rest.seek(SeekFrom::Start(end))?;
+    let mut piece = [0; ALIGN];
+    for at in (end..length - length % ALIGN as u64).step_by(ALIGN) {
+        rest.read_exact(&mut piece)?;
+        // A record that was begun after this one says that this one had been on disk.
+        let another = at != end && piece.starts_with(&head.id.to_le_bytes());
+        let beyond = at >= head.allocated && piece != [0; ALIGN];
+        fine &= !another && !beyond;
     }
+    anyhow::ensure!(fine, "it is damaged at byte {end}");
+    Ok(())
 }
 
 /// Shows each whole record, and says where they end.
@@ -278,9 +292,10 @@ fn head(file: &File) -> anyhow::Result<Head> {
     let mut newest: Option<Head> = None;
     for slot in [0, SLOT] {
         let mut bytes = [0; SLOT_BYTES];
-        // Of a file that is too short for it, nothing is known.
-        if file.read_exact_at(&mut bytes, slot).is_err() {
-            continue;
+        match file.read_exact_at(&mut bytes, slot) {
+            // Of a file that is too short for it, nothing is known.
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => continue,
+            read => read?,
         }
         let Some(found) = decode(&bytes)? else {
             continue;
@@ -300,6 +315,7 @@ fn encode(head: &Head) -> [u8; SLOT_BYTES] {
         head.floor,
         head.allocated,
         head.closed,
+        head.least,
     ] {
         facts.put_u64_le(fact);
     }
@@ -322,16 +338,26 @@ fn decode(bytes: &[u8; SLOT_BYTES]) -> anyhow::Result<Option<Head>> {
         layout == LAYOUT,
         "its layout is {layout}, and {LAYOUT} is wanted"
     );
-    if crc32fast::hash(&slot[..5 * size_of::<u64>()]) != sum {
+    if crc32fast::hash(&slot[..FACTS * size_of::<u64>()]) != sum {
         return Ok(None);
     }
-    Ok(Some(Head {
+    let head = Head {
         id: slot.get_u64_le(),
         generation: slot.get_u64_le(),
         floor: slot.get_u64_le(),
         allocated: slot.get_u64_le(),
         closed: slot.get_u64_le(),
-    }))
+        least: slot.get_u64_le(),
+    };
+    let records = BEGIN..=head.allocated;
+    let is_sound = records.contains(&head.least)
+        && (head.closed == 0 || records.contains(&head.closed))
+        && head.allocated.is_multiple_of(ALIGN as u64)
+        && head.allocated < FACT_MAX
+        && head.generation < FACT_MAX
+        && head.floor < FACT_MAX;
+    anyhow::ensure!(is_sound, "it is damaged: what it says of itself is wrong");
+    Ok(Some(head))
 }
 
 fn aligned(size: usize) -> u64 {

@@ -6,6 +6,9 @@ use serde_json::json;
 
 use super::FILE;
 use crate::db::{Controllers, Db, From, Patch, Storage};
+use crate::object::Object;
+use crate::registry::StorageKey;
+use crate::store::Removed;
 use crate::testing::{World, config_map, drain, options};
 
 #[tokio::test]
@@ -180,38 +183,89 @@ async fn a_damaged_file_is_refused_by_name() {
     }
 }
 
+/// What damage may leave beside everything: nothing less of a file that was closed, the last write of another.
 #[tokio::test]
 async fn a_damaged_page_is_refused_by_name_or_was_not_in_use() {
     let dir = tempfile::tempdir().unwrap();
     let world = World::on_disk(dir.path()).await;
-    for number in 0..200 {
-        let made = config_map(&format!("m{number}"), json!({}));
+    // Enough for the file to grow twice.
+    for number in 0..250 {
+        let data = json!({"k": "x".repeat(16 * 1024)});
+        let made = config_map(&format!("m{number}"), data);
         world.create("configmaps", made).await.unwrap();
     }
     let before = world.names("configmaps");
-    world.db.close().await;
     let path = dir.path().join(FILE);
-    let whole = std::fs::read(&path).unwrap();
-    let used = |page: &usize| whole[page * 4096..][..4096].iter().any(|&byte| byte != 0);
-    let pages = whole.len() / 4096;
-    let used: Vec<_> = (0..pages).filter(used).collect();
-    assert!(used.len() > 20 && !used.contains(&(pages - 1)), "{used:?}");
-    for page in used.into_iter().chain([pages - 1]) {
-        let mut damaged = whole.clone();
-        for (at, byte) in damaged[page * 4096..][..4096].iter_mut().enumerate() {
-            *byte = (at * 31 + page) as u8;
-        }
-        std::fs::write(&path, damaged).unwrap();
-        let storage = Storage::Dir(dir.path().to_owned());
-        match Db::open(storage, options()).await {
-            Err(error) => assert!(format!("{error:#}").contains(FILE), "{error:#}"),
-            Ok(db) => {
-                let world = World { db };
-                assert_eq!(world.names("configmaps"), before, "page {page}");
-                world.db.close().await;
+    let open = std::fs::read(&path).unwrap();
+    world.db.close().await;
+    let closed = std::fs::read(&path).unwrap();
+    let mut shorter = before.clone();
+    shorter.retain(|name| name != "m249");
+    for (whole, less) in [(closed, &before), (open, &shorter)] {
+        let used = |page: &usize| whole[page * 4096..][..4096].iter().any(|&byte| byte != 0);
+        let pages = whole.len() / 4096;
+        let used: Vec<_> = (0..pages).filter(used).collect();
+        assert!(used.len() > 1000 && !used.contains(&(pages - 1)));
+        let some = used.iter().skip(2).step_by(used.len() / 16);
+        let last = used.last().unwrap();
+        for &page in some.chain([&0, &1, last, &(last + 1), &(pages - 1)]) {
+            let mut damaged = whole.clone();
+            for (at, byte) in damaged[page * 4096..][..4096].iter_mut().enumerate() {
+                *byte = (at * 31 + page) as u8;
+            }
+            std::fs::write(&path, damaged).unwrap();
+            let storage = Storage::Dir(dir.path().to_owned());
+            match Db::open(storage, options()).await {
+                Err(error) => assert!(format!("{error:#}").contains(FILE), "{error:#}"),
+                Ok(db) => {
+                    let world = World { db };
+                    let found = world.names("configmaps");
+                    assert!(found == before || found == *less, "page {page}");
+                    world.db.close().await;
+                }
             }
         }
     }
+}
+
+#[test]
+fn what_was_written_can_be_read_whatever_its_metadata_is() {
+    for metadata in [
+        json!({"name": "a", "resourceVersion": "7", "ownerReferences": "x"}),
+        json!({"name": "a", "resourceVersion": "7", "ownerReferences": [{"uid": 3}, 4]}),
+        json!({"name": "a", "resourceVersion": "7", "labels": {"k": 1}}),
+        json!({"name": "a", "resourceVersion": "7", "uid": 1, "namespace": null}),
+    ] {
+        let written = Object::new(&json!({"apiVersion": 1, "metadata": metadata})).unwrap();
+        let read = Object::decode(written.bytes().clone()).unwrap();
+        assert_eq!(read.key(), written.key());
+        assert_eq!(read.resource_version(), 7);
+    }
+}
+
+#[test]
+fn history_that_is_read_is_bounded_in_bytes() {
+    let mut loading = super::content::Loading::new(1000);
+    let text = "x".repeat(1024 * 1024);
+    for version in 1u64..=40 {
+        let value = json!({"metadata": {"name": "a", "resourceVersion": version.to_string()},
+            "data": text});
+        let object = Object::new(&value).unwrap();
+        let row = super::row::Row {
+            version,
+            before: version - 1,
+            removed: Removed::No,
+            collection: StorageKey::new("", "configmaps"),
+            state: object.bytes().clone(),
+        };
+        let mut record = Vec::new();
+        row.put(&mut record).unwrap();
+        loading.add(&record).unwrap();
+    }
+    let content = loading.finish(0).unwrap();
+    assert_eq!((content.snapshot.version, content.floor), (40, 25));
+    assert_eq!(content.events.len(), 15);
+    assert!(content.events.iter().all(|event| event.old.is_some()));
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::object::Object;
 
 /// A chunk, and a block, is split in two when it has so many entries.
-const ENTRIES_MAX: usize = 64;
+const ENTRIES_MAX: usize = if cfg!(test) { 4 } else { 64 };
 
 type Chunk = Vec<Arc<Object>>;
 type Block = Vec<Arc<Chunk>>;

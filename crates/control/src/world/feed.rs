@@ -36,6 +36,8 @@ const ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// How often it is looked whether there are Servers by now.
 const SERVERS_EVERY: Duration = Duration::from_secs(3);
+/// What is kept of an error's text, in bytes: a peer may send megabytes.
+const SAID_MAX: usize = 1024;
 const NODES: &str = "nodes";
 /// How often it is looked whether we may read nodes by now.
 const NODES_EVERY: Duration = Duration::from_secs(30);
@@ -369,7 +371,12 @@ fn told(watch: &str, error: &watcher::Error) -> String {
     if watch == "links" && status.code == 404 {
         return "links: this cluster does not know them: apply what `tombolo manifests crds` prints".to_owned();
     }
-    format!("{watch}: {} ({})", words(status), status.code)
+    format!("{watch}: {} ({})", short(words(status)), status.code)
+}
+
+/// What a peer says, as far as a Link's status, a log or an Event should hold it.
+fn short(said: &str) -> &str {
+    &said[..said.floor_char_boundary(SAID_MAX)]
 }
 
 /// What a Status says; what its code stands for where it says nothing.
@@ -395,6 +402,7 @@ pub(crate) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
         }
         next = cause.source();
     }
+    text.truncate(short(&text).len());
     text
 }
 
@@ -415,6 +423,13 @@ mod tests {
             inputs,
         };
         (cluster, received)
+    }
+
+    #[test]
+    fn what_a_peer_says_at_length_is_cut() {
+        let long = std::io::Error::other("ä".repeat(1_000_000));
+        assert!(causes(&long).len() <= SAID_MAX);
+        assert_eq!(short("few words"), "few words");
     }
 
     #[test]
