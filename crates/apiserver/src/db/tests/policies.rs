@@ -165,3 +165,32 @@ async fn a_policy_is_about_the_parameters_that_its_binding_means() {
     let written = world.update(POLICY, Subresource::Status, status).await;
     assert!(written.is_err(), "a policy is never written blindly");
 }
+
+#[tokio::test]
+async fn parameters_are_paid_for_before_they_are_read() {
+    let spec = json!({"paramKind": {"apiVersion": "v1", "kind": "Secret"},
+        "validations": [{"expression": "true"}]});
+    let bound = json!({"paramRef": {"selector": {}, "parameterNotFoundAction": "Deny"}});
+    let world = world(spec, bound.clone()).await;
+    let binding = |name: String| {
+        json!({"metadata": {"name": name}, "spec": {"policyName": "p",
+        "validationActions": ["Deny"], "paramRef": bound["paramRef"]}})
+    };
+    // One text is few steps for an expression, but many bytes to read.
+    for at in 0..12 {
+        let data = json!({"a": "AAAA".repeat(250_000)});
+        let secret = json!({"metadata": {"name": format!("s{at}")}, "data": data});
+        world.create("secrets", secret).await.unwrap();
+    }
+    let made = world.create("configmaps", map("one", json!({}))).await;
+    made.unwrap();
+    for at in 0..9 {
+        world
+            .create(BINDING, binding(format!("b{at}")))
+            .await
+            .unwrap();
+    }
+    let error = world.create("configmaps", map("many", json!({}))).await;
+    let message = error.unwrap_err().message;
+    assert!(message.contains("running out of cost budget"), "{message}");
+}

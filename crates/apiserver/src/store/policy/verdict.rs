@@ -9,6 +9,7 @@ use super::{Attempt, Policies};
 use crate::auth::User;
 use crate::crd::cel::admission::{Evaluation, Given, Unanswered, Values};
 use crate::crd::cel::library::authorizer::Asks;
+use crate::object::Object;
 use crate::rbac::{Attributes, Decision};
 use crate::registry::Resource;
 use crate::store::request::Subresource;
@@ -25,6 +26,25 @@ const NO_BUDGET: &str =
 pub(super) struct Denied {
     pub(super) message: String,
     pub(super) reason: String,
+}
+
+/// A parameter that has not been read yet.
+struct Param {
+    res: Arc<Resource>,
+    object: Arc<Object>,
+}
+
+impl Param {
+    /// Reads it; none if the budget does not suffice.
+    fn read(&self, budget: &mut u64) -> Option<Value> {
+        let cost = self.object.bytes().len() as u64 / 10;
+        *budget = budget.saturating_sub(cost);
+        (*budget > 0).then(|| {
+            let mut value = self.object.value();
+            convert::from_storage(&self.res, &mut value);
+            value
+        })
+    }
 }
 
 /// A write about which the policies are asked.
@@ -79,8 +99,15 @@ impl Question<'_> {
             Err(why) => self.not_configured(policy, said, &why),
             Ok(params) => {
                 for param in params {
+                    let param = match param {
+                        None => Value::Null,
+                        Some(param) => match param.read(&mut self.budget) {
+                            Some(value) => value,
+                            None => return self.failed(policy, binding, said, NO_BUDGET),
+                        },
+                    };
                     let mut values = values.clone();
-                    self.one((policy, binding), &mut values, param.as_ref(), said);
+                    self.one((policy, binding), &mut values, &param, said);
                 }
             }
         }
@@ -120,10 +147,9 @@ impl Question<'_> {
         &mut self,
         (policy, binding): (&Policy, &Binding),
         values: &mut Values,
-        param: Option<&Value>,
+        params: &Value,
         said: (&str, &str),
     ) {
-        let params = param.unwrap_or(&Value::Null);
         values.name("params", params, &mut self.budget);
         match self.is_meant(policy, values) {
             Ok(true) => {}
@@ -234,7 +260,7 @@ impl Question<'_> {
     }
 
     /// The parameters that a binding means: a single none if it has none.
-    fn params(&self, policy: &Policy, binding: &Binding) -> Result<Vec<Option<Value>>, String> {
+    fn params(&self, policy: &Policy, binding: &Binding) -> Result<Vec<Option<Param>>, String> {
         let (Some((version, kind)), Some(wanted)) = (&policy.param_kind, &binding.params) else {
             return Ok(vec![None]);
         };
@@ -251,7 +277,7 @@ impl Question<'_> {
         Ok(found.into_iter().map(Some).collect())
     }
 
-    fn found(&self, res: &Resource, wanted: &ParamRef) -> Result<Vec<Value>, String> {
+    fn found(&self, res: &Arc<Resource>, wanted: &ParamRef) -> Result<Vec<Param>, String> {
         let namespace = if res.is_namespaced() {
             match (wanted.namespace.as_str(), self.attempt.namespace) {
                 ("", "") => {
@@ -267,20 +293,19 @@ impl Question<'_> {
             let why = "paramRef.namespace must not be provided for a cluster-scoped `paramKind`";
             return Err(why.to_owned());
         };
-        let shown = |object: &Arc<crate::object::Object>| {
-            let mut value = object.value();
-            convert::from_storage(res, &mut value);
-            value
+        let param = |object: &Arc<Object>| Param {
+            res: Arc::clone(res),
+            object: Arc::clone(object),
         };
         let head = &self.store.head;
         let Some(selector) = &wanted.selector else {
             let found = head.get(&res.storage, namespace, &wanted.name);
-            return Ok(found.map(shown).into_iter().collect());
+            return Ok(found.map(param).into_iter().collect());
         };
         let inside = (!namespace.is_empty()).then_some(namespace);
         let all = head.within(&res.storage, inside);
         let selected = all.filter(|object| selector.matches(|key| object.label(key)));
-        Ok(selected.map(shown).collect())
+        Ok(selected.map(param).collect())
     }
 
     /// What the expressions can name, in a version of the resource.
