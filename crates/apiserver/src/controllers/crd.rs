@@ -18,7 +18,7 @@ pub(super) fn plan(view: &View<'_>, name: &str) -> Plan {
     let mut plan = Plan::default();
     let crds = StorageKey::new("apiextensions.k8s.io", "customresourcedefinitions");
     if let Some((_, group)) = name.split_once('.') {
-        services(view, (&crds, group), &mut plan);
+        services(view, group, &mut plan);
     }
     let Some(object) = view.state.get(&crds, "", name) else {
         return plan;
@@ -63,22 +63,15 @@ pub(super) fn plan(view: &View<'_>, name: &str) -> Plan {
 }
 
 /// Each version of a group that is served by CRDs has an APIService, which says that it is served here.
-fn services(view: &View<'_>, (crds, group): (&StorageKey, &str), plan: &mut Plan) {
+fn services(view: &View<'_>, group: &str, plan: &mut Plan) {
     let collection = StorageKey::new("apiregistration.k8s.io", "apiservices");
-    let mut wanted = BTreeSet::new();
     let suffix = format!(".{group}");
     let of_group = |object: &&Arc<Object>| object.name().ends_with(&suffix);
-    for crd in view.state.within(crds, None).filter(of_group) {
-        let crd = crd.value();
-        let accepted = list(&crd["status"], "conditions")
-            .iter()
-            .any(|one| one["type"] == "Established" && one["status"] == "True");
-        if text(&crd["spec"], "group") == group && accepted {
-            let versions = list(&crd["spec"], "versions").iter();
-            let served = versions.filter(|version| version["served"] == true);
-            wanted.extend(served.map(|version| text(version, "name").to_owned()));
-        }
-    }
+    let served = view.registry.all().into_iter();
+    let mut wanted: BTreeSet<String> = served
+        .filter(|res| res.custom && res.group == group)
+        .map(|res| res.version.clone())
+        .collect();
     for service in view.state.within(&collection, None).filter(of_group) {
         let version = service.name().strip_suffix(&suffix).unwrap_or_default();
         let stays = wanted.remove(version) || service.label(AUTOMANAGED) != Some("true");

@@ -207,6 +207,27 @@ async fn a_crd_takes_its_objects_along() {
 }
 
 #[tokio::test]
+async fn versions_that_a_crd_serves_have_api_services() {
+    let world = World::with(running()).await;
+    world
+        .create("customresourcedefinitions", link_crd())
+        .await
+        .unwrap();
+    until(&world, "the APIService", |world| {
+        world.get("apiservices", "v1.example.com").is_ok()
+    })
+    .await;
+    world
+        .delete("customresourcedefinitions", "links.example.com")
+        .await
+        .unwrap();
+    until(&world, "the APIService to go", |world| {
+        world.get("apiservices", "v1.example.com").is_err()
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_token_secret_gets_its_token_once() {
     let mut options = running();
     options.mint_token = Some(std::sync::Arc::new(|wanted| {
