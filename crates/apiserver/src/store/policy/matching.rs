@@ -74,7 +74,7 @@ impl Match {
         if rules.iter().any(|rule| rule.fits(attempt, attempt.res)) {
             return Some(Arc::clone(attempt.res));
         }
-        if !self.equivalent || !rules.iter().any(|rule| rule.may_fit(attempt)) {
+        if !self.equivalent || !rules.iter().any(|rule| rule.may_be_equivalent(attempt)) {
             return None;
         }
         let others = registry.all();
@@ -134,11 +134,23 @@ impl Rule {
         self.may_fit(attempt)
             && has(&self.groups, &res.group)
             && has(&self.versions, &res.version)
-            && self.resources.iter().any(|one| {
-                let (plural, sub) = one.split_once('/').unwrap_or((one, ""));
-                (plural == "*" || plural == res.plural)
-                    && (sub == "*" || sub == attempt.subresource())
-            })
+            && self.names(attempt, &res.plural)
+    }
+
+    fn names(&self, attempt: &Attempt<'_>, wanted: &str) -> bool {
+        self.resources.iter().any(|one| {
+            let (plural, sub) = one.split_once('/').unwrap_or((one, ""));
+            (plural == "*" || plural == wanted) && (sub == "*" || sub == attempt.subresource())
+        })
+    }
+
+    /// Whether it may fit a resource with the same objects: all of those are called the same, and custom ones are of
+    /// the same group. To look for them takes longer than this.
+    fn may_be_equivalent(&self, attempt: &Attempt<'_>) -> bool {
+        let res = attempt.res;
+        self.may_fit(attempt)
+            && (!res.custom || has(&self.groups, &res.group))
+            && self.names(attempt, &res.plural)
     }
 
     /// Whether it fits but for the resource.
@@ -157,4 +169,62 @@ impl Rule {
 
 fn has(list: &[String], wanted: &str) -> bool {
     list.iter().any(|one| one == "*" || one == wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::store::request::Subresource;
+
+    #[test]
+    fn other_versions_are_looked_for_only_where_there_may_be_some() {
+        let registry = Registry::with_builtin();
+        let built_in = registry.find("apps", "v1", "deployments").unwrap();
+        let mut custom = (*built_in).clone();
+        custom.custom = true;
+        let custom = Arc::new(custom);
+        for (res, group, resource, wanted) in [
+            (&built_in, "other", "deployments", true),
+            (&built_in, "other", "*", true),
+            (&built_in, "apps", "pods", false),
+            (&built_in, "apps", "deployments/scale", false),
+            (&custom, "apps", "deployments", true),
+            (&custom, "*", "*", true),
+            (&custom, "other", "*", false),
+        ] {
+            let rule = Rule::new(
+                &json!({"apiGroups": [group], "apiVersions": ["v9"], "operations": ["*"],
+                "resources": [resource]}),
+            );
+            let attempt = Attempt {
+                res,
+                sub: Subresource::None,
+                operation: "CREATE",
+                name: "a",
+                namespace: "b",
+                object: None,
+                before: None,
+            };
+            assert_eq!(
+                rule.may_be_equivalent(&attempt),
+                wanted,
+                "{group} {resource}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_has_the_same_objects_is_called_the_same() {
+        let all = Registry::with_builtin().all();
+        for one in &all {
+            let mut same = all.iter().filter(|other| other.storage == one.storage);
+            assert!(
+                same.all(|other| other.plural == one.plural),
+                "{}",
+                one.plural
+            );
+        }
+    }
 }
