@@ -59,10 +59,16 @@ async fn play(client: &Client, namespace: &str, steps: &[Step]) -> Result<Vec<St
     for step in steps {
         answers.push(match perform(client, namespace, step).await {
             Ok(object) => answer(object, &mut versions),
-            Err(kube::Error::Api(status)) => normal::normal(&format!(
-                "{} {} {} {:?}",
-                status.code, status.reason, status.message, status.details
-            )),
+            Err(kube::Error::Api(mut status)) => {
+                // The real one tells conflicts with several managers in an order drawn by lot.
+                if let Some(details) = &mut status.details {
+                    details.causes.sort_by(|a, b| a.message.cmp(&b.message));
+                }
+                normal::normal(&format!(
+                    "{} {} {} {:?}",
+                    status.code, status.reason, status.message, status.details
+                ))
+            }
             Err(other) => return Err(other.into()),
         });
     }
