@@ -71,20 +71,21 @@ impl Log {
             "the store {} cannot be opened: it is of an earlier layout",
             former.display()
         );
+        let is_new = !is_there(&path)?;
         let opened = lock(dir).and_then(|lock| {
             // One that was being written anew when its process ended.
             remove_new(dir)?;
-            let (records, content) = if is_there(&path)? {
-                read(dir, &path, events_max)?
+            let (records, content) = if is_new {
+                begin(dir, &lock)?
             } else {
-                begin(dir, &path)?
+                read(&path, events_max)?
             };
             Ok((lock, records, content))
         });
         let (lock, records, content) =
             opened.with_context(|| format!("the store {} cannot be opened", path.display()))?;
         let rows = content.rows().map(|row| row.state.len() as u64);
-        let log = Self {
+        let mut log = Self {
             dir: dir.to_owned(),
             lock,
             path,
@@ -93,7 +94,24 @@ impl Log {
             rewriting: None,
             failed: None,
         };
+        if !is_new {
+            log.take_up(&content)?;
+        }
         Ok((log, content))
+    }
+
+    /// Begins to use the file. One that was not closed may have a record that is torn, or that is not on disk yet: it is
+    /// written anew, now or, where there is no room, before the next commit.
+    fn take_up(&mut self, content: &Content) -> anyhow::Result<()> {
+        if self.records.is_closed() {
+            let reopened = self.records.reopen();
+            return reopened.with_context(|| format!("the store {}", self.path.display()));
+        }
+        if let Err(error) = self.heal(content) {
+            tracing::warn!(store = %self.path.display(), "cannot be written anew: {error:#}");
+            self.failed = Some(Instant::now());
+        }
+        Ok(())
     }
 
     /// Writes changes, all or none; when this returns they are on disk. The content is what is there before them.
@@ -121,7 +139,10 @@ impl Log {
         } else if self.rewriting.as_ref().is_some_and(Rewriting::is_done) {
             self.finish_rewriting()?;
         } else if self.rewriting.is_none() && self.records.end() > 2 * self.needed + SLACK {
-            self.rewriting = Some(Rewriting::begin(&self.dir, &self.lock, content())?);
+            match Rewriting::begin(&self.dir, &self.lock, content()) {
+                Ok(rewriting) => self.rewriting = Some(rewriting),
+                Err(error) => self.put_off(&error),
+            }
         }
         let mut record = Vec::new();
         for change in changes {
@@ -146,14 +167,18 @@ impl Log {
         match rewriting.finish() {
             Ok(records) => self.replace(records),
             Err(error) => {
-                tracing::warn!(store = %self.path.display(), "cannot be written anew: {error:#}");
                 // It may be that the disk is full.
                 remove_new(&self.dir).ok();
-                // Not at once again, only when it is longer by the slack.
-                self.needed = self.records.end() / 2;
+                self.put_off(&error);
                 Ok(())
             }
         }
+    }
+
+    /// Writes the file anew later: when it is longer by the slack.
+    fn put_off(&mut self, error: &anyhow::Error) {
+        tracing::warn!(store = %self.path.display(), "cannot be written anew: {error:#}");
+        self.needed = self.records.end() / 2;
     }
 
     /// Writes anew a file of which nobody can say what is in it.
@@ -173,7 +198,7 @@ impl Log {
 
     /// Takes a new file as the store.
     fn replace(&mut self, records: Records) -> anyhow::Result<()> {
-        let named = rename(&self.dir, &self.path);
+        let named = rename(&self.dir, &self.lock);
         if named.is_err() {
             // Which of the two has the name is not known.
             self.failed = Some(Instant::now());
@@ -229,10 +254,10 @@ impl Rewriting {
 }
 
 /// Makes a file with nothing in it. It gets its name when it is complete, so that an empty one is a lost one.
-fn begin(dir: &Path, path: &Path) -> anyhow::Result<(Records, Content)> {
+fn begin(dir: &Path, lock: &File) -> anyhow::Result<(Records, Content)> {
     let content = Content::default();
     let records = write_anew(dir, &content)?;
-    rename(dir, path)?;
+    rename(dir, lock)?;
     Ok((records, content))
 }
 
@@ -285,26 +310,20 @@ fn fill(path: &Path, content: &Content) -> anyhow::Result<Records> {
     Ok(records)
 }
 
-/// Gives a new file the name of the store.
-fn rename(dir: &Path, path: &Path) -> anyhow::Result<()> {
-    let renamed = std::fs::rename(dir.join(NEW), path);
+/// Gives a new file the name of the store; the lock is the directory.
+fn rename(dir: &Path, lock: &File) -> anyhow::Result<()> {
+    let path = dir.join(FILE);
+    let renamed = std::fs::rename(dir.join(NEW), &path);
     renamed.with_context(|| format!("cannot create {}", path.display()))?;
-    let synced = File::open(dir).and_then(|dir| dir.sync_all());
+    let synced = lock.sync_all();
     synced.with_context(|| format!("cannot write the data directory {}", dir.display()))
 }
 
-/// Opens a file, and reads what is in it. One that was not closed may have a record that is torn, or that is not on disk
-/// yet: it is written anew.
-fn read(dir: &Path, path: &Path, events_max: usize) -> anyhow::Result<(Records, Content)> {
+/// Opens a file, and reads what is in it.
+fn read(path: &Path, events_max: usize) -> anyhow::Result<(Records, Content)> {
     let mut loading = Loading::new(events_max.max(1) as u64);
-    let mut records = Records::open(path, |record| loading.add(record))?;
+    let records = Records::open(path, |record| loading.add(record))?;
     let content = loading.finish(records.floor()).context("it is damaged")?;
-    if records.is_closed() {
-        records.reopen()?;
-    } else {
-        records = write_anew(dir, &content)?;
-        rename(dir, path)?;
-    }
     Ok((records, content))
 }
 

@@ -177,8 +177,12 @@ impl Store {
             return Ok(());
         }
         for (old, mut value) in admit::stale_quotas(self, collection, namespace) {
-            // The status that is written is the one that is right, so this ends here.
-            self.put(&quotas, Some(old), &mut value)?;
+            let now = self.head.get(&quotas, namespace, old.name());
+            // The status that is written is the one that is right, so this ends here; and a write to the quota
+            // before may have written this one already.
+            if now.is_some_and(|now| Arc::ptr_eq(now, &old)) {
+                self.put(&quotas, Some(old), &mut value)?;
+            }
         }
         Ok(())
     }

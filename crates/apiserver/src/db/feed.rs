@@ -16,9 +16,9 @@ use crate::store::json::child;
 use crate::store::{Change, Removed};
 
 /// The encoded objects that one collection's history holds at most, in bytes.
-pub(crate) const HISTORY_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// The same of the feed of all collections: a whole commit of large objects finds room in it.
-const ALL_BYTES_MAX: usize = 4 * HISTORY_BYTES_MAX;
+const BYTES_MAX: usize = 16 * 1024 * 1024;
+/// The same of the history of all collections: a whole commit of large objects finds room in it.
+pub(crate) const HISTORY_BYTES_MAX: usize = 4 * BYTES_MAX;
 
 /// Events from the end of a feed that are looked at one by one.
 const NEAR: usize = 8;
@@ -158,7 +158,7 @@ impl Feeds {
     pub(crate) fn new(floor: u64, events_max: usize) -> Self {
         Self {
             feeds: RwLock::new(BTreeMap::new()),
-            all: Feed::new(floor, ALL_BYTES_MAX),
+            all: Feed::new(floor, HISTORY_BYTES_MAX),
             settled: Arc::new(AtomicU64::new(floor)),
             floor,
             events_max: events_max.max(1),
@@ -173,7 +173,7 @@ impl Feeds {
         let mut feeds = self.feeds.write();
         let feed = feeds
             .entry(collection.clone())
-            .or_insert_with(|| Arc::new(Feed::new(self.floor, HISTORY_BYTES_MAX)));
+            .or_insert_with(|| Arc::new(Feed::new(self.floor, BYTES_MAX)));
         Arc::clone(feed)
     }
 

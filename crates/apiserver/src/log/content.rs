@@ -6,7 +6,7 @@ use anyhow::Context as _;
 
 use super::records::FACT_MAX;
 use super::row::Row;
-use crate::db::HISTORY_BYTES_MAX as BYTES_MAX;
+use crate::db::HISTORY_BYTES_MAX;
 use crate::object::Object;
 use crate::store::snapshot::Snapshot;
 use crate::store::{Change, Removed};
@@ -105,7 +105,7 @@ impl Loading {
         let kept = (self.version + 1).saturating_sub(self.events_max);
         while let Some(&(version, bytes)) = self.history.front() {
             let is_newest = version == self.version;
-            if version >= kept && (self.bytes <= BYTES_MAX || is_newest) {
+            if version >= kept && (self.bytes <= HISTORY_BYTES_MAX || is_newest) {
                 return;
             }
             self.history.pop_front();
@@ -144,7 +144,7 @@ impl Loading {
             states.insert(*version, object);
         }
         snapshot.version = self.version.max(floor);
-        let floor = floor
+        let mut floor = floor
             .max(self.floor)
             .max(snapshot.version.saturating_sub(self.events_max));
         let mut events = Vec::new();
@@ -153,8 +153,14 @@ impl Loading {
             let row = self.rows.get(&version).with_context(missing)?;
             let old = match row.before {
                 0 => None,
-                before => Some(Arc::clone(states.get(&before).with_context(missing)?)),
+                before => states.get(&before).map(Arc::clone),
             };
+            if old.is_none() && row.before != 0 {
+                // Nobody can follow this change: the history begins after it.
+                events.clear();
+                floor = version;
+                continue;
+            }
             events.push(Change {
                 collection: row.collection.clone(),
                 old,

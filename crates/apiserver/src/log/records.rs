@@ -5,6 +5,7 @@
 //! that does not read as it was written is damage, and the file is refused.
 use std::fs::{File, OpenOptions};
 use std::io::{BufReader, ErrorKind, Read as _, Seek as _, SeekFrom};
+use std::ops::Range;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
@@ -12,7 +13,7 @@ use anyhow::Context as _;
 use bytes::{Buf as _, BufMut as _};
 
 /// The layout of the file; another one is refused.
-pub(super) const LAYOUT: u32 = 3;
+pub(super) const LAYOUT: u32 = 4;
 const MAGIC: &[u8; 8] = b"TOMBOLO\n";
 /// The slots lie apart, so that a write to one cannot harm the other.
 const SLOT: u64 = 4096;
@@ -121,6 +122,7 @@ impl Records {
     pub(super) fn reopen(&mut self) -> anyhow::Result<()> {
         self.say(Head {
             closed: 0,
+            least: self.end,
             ..self.head
         })
     }
@@ -188,9 +190,10 @@ impl Records {
     /// Notes where the records end: from now on any damage to them is found.
     pub(super) fn close(mut self) -> anyhow::Result<()> {
         anyhow::ensure!(!self.broken, "an earlier write failed");
-        let closed = self.end;
+        let (closed, least) = (self.end, self.end);
         self.say(Head {
             closed,
+            least,
             ..self.head
         })
     }
@@ -198,13 +201,10 @@ impl Records {
     /// Makes room for so many bytes more. Where there is none, the file is as good as before.
     fn grow(&mut self, size: u64) -> anyhow::Result<()> {
         let allocated = (self.end + size).next_multiple_of(GROWTH) + GROWTH;
-        let zeros = [0; 64 * 1024];
-        let mut at = self.head.allocated;
-        while at < allocated {
-            let piece = (allocated - at).min(zeros.len() as u64);
-            let piece = &zeros[..usize::try_from(piece)?];
-            self.file.write_all_at(piece, at)?;
-            at += piece.len() as u64;
+        if let Err(error) = fill(&self.file, self.head.allocated..allocated) {
+            // What could be had of the room is given back.
+            self.file.set_len(self.head.allocated).ok();
+            return Err(error.into());
         }
         // The length of the file is metadata.
         let synced = self.file.sync_all();
@@ -233,6 +233,17 @@ impl Records {
     }
 }
 
+/// Writes zeros.
+fn fill(file: &File, range: Range<u64>) -> std::io::Result<()> {
+    let zeros = [0; 64 * 1024];
+    let pieces = range.clone().step_by(zeros.len());
+    for at in pieces {
+        let left = usize::try_from(range.end - at).unwrap_or(usize::MAX);
+        file.write_all_at(&zeros[..zeros.len().min(left)], at)?;
+    }
+    Ok(())
+}
+
 /// What follows the last whole record is nothing, or one record that a crash has torn.
 fn check_end(file: &File, head: Head, (end, length): (u64, u64)) -> anyhow::Result<()> {
     let is_closed = head.closed != 0;
@@ -240,14 +251,19 @@ fn check_end(file: &File, head: Head, (end, length): (u64, u64)) -> anyhow::Resu
     let mut rest = BufReader::with_capacity(256 * 1024, file);
     rest.seek(SeekFrom::Start(end))?;
     let mut piece = [0; ALIGN];
+    let mut torn = false;
     for at in (end..length - length % ALIGN as u64).step_by(ALIGN) {
         rest.read_exact(&mut piece)?;
         // A record that was begun after this one says that this one had been on disk.
         let another = at != end && piece.starts_with(&head.id.to_le_bytes());
         let beyond = at >= head.allocated && piece != [0; ALIGN];
         fine &= !another && !beyond;
+        torn |= piece != [0; ALIGN];
     }
     anyhow::ensure!(fine, "it is damaged at byte {end}");
+    if torn {
+        tracing::info!("a write that had not ended when the store's process did is dropped");
+    }
     Ok(())
 }
 

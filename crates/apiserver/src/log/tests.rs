@@ -243,11 +243,47 @@ fn what_was_written_can_be_read_whatever_its_metadata_is() {
     }
 }
 
+/// One write may change several quotas, each once: a state that two changes claim to replace could not be dropped.
+#[tokio::test]
+async fn store_opens_wherever_its_history_begins() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut short = options();
+    short.history_events = 3;
+    for round in 0..8 {
+        let storage = Storage::Dir(dir.path().to_owned());
+        let db = Db::open(storage, short.clone()).await.unwrap();
+        let world = World { db };
+        if round == 0 {
+            for name in ["a", "b", "c"] {
+                let quota = json!({"metadata": {"name": name}, "spec": {"hard": {"count/configmaps": "99"}}});
+                world.create("resourcequotas", quota).await.unwrap();
+            }
+        }
+        let before = world.db.resource_version();
+        let made = config_map(&format!("m{round}"), json!({}));
+        world.create("configmaps", made).await.unwrap();
+        assert_eq!(world.db.resource_version(), before + 4, "round {round}");
+        let snapshot = world.db.snapshot();
+        let quotas = StorageKey::new("", "resourcequotas");
+        for quota in snapshot.within(&quotas, None) {
+            let used = &quota.value()["status"]["used"]["count/configmaps"];
+            assert!(used.is_string(), "{used}");
+            assert!(quota.resource_version() > before);
+        }
+        // Other writes move where the history begins.
+        for number in 0..round {
+            let made = json!({"metadata": {"name": format!("s{round}-{number}")}});
+            world.create("secrets", made).await.unwrap();
+        }
+        world.db.close().await;
+    }
+}
+
 #[test]
 fn history_that_is_read_is_bounded_in_bytes() {
     let mut loading = super::content::Loading::new(1000);
     let text = "x".repeat(1024 * 1024);
-    for version in 1u64..=40 {
+    for version in 1u64..=80 {
         let value = json!({"metadata": {"name": "a", "resourceVersion": version.to_string()},
             "data": text});
         let object = Object::new(&value).unwrap();
@@ -263,8 +299,8 @@ fn history_that_is_read_is_bounded_in_bytes() {
         loading.add(&record).unwrap();
     }
     let content = loading.finish(0).unwrap();
-    assert_eq!((content.snapshot.version, content.floor), (40, 25));
-    assert_eq!(content.events.len(), 15);
+    assert_eq!((content.snapshot.version, content.floor), (80, 17));
+    assert_eq!(content.events.len(), 63);
     assert!(content.events.iter().all(|event| event.old.is_some()));
 }
 
