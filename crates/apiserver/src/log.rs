@@ -71,18 +71,19 @@ impl Log {
             "the store {} cannot be opened: it is of an earlier layout",
             former.display()
         );
-        let is_new = !is_there(&path)?;
         let opened = lock(dir).and_then(|lock| {
             // One that was being written anew when its process ended.
             remove_new(dir)?;
+            // Nobody else makes one from here on.
+            let is_new = !is_there(&path)?;
             let (records, content) = if is_new {
                 begin(dir, &lock)?
             } else {
                 read(&path, events_max)?
             };
-            Ok((lock, records, content))
+            Ok((lock, records, content, is_new))
         });
-        let (lock, records, content) =
+        let (lock, records, content, is_new) =
             opened.with_context(|| format!("the store {} cannot be opened", path.display()))?;
         let rows = content.rows().map(|row| row.state.len() as u64);
         let mut log = Self {

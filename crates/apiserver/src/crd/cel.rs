@@ -6,7 +6,7 @@
 pub(crate) mod admission;
 mod check;
 pub(crate) mod cost;
-mod decl;
+pub(crate) mod decl;
 mod eval;
 mod lexer;
 pub(crate) mod library;

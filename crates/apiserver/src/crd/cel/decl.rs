@@ -206,7 +206,8 @@ impl Fields {
     }
 }
 
-const RESERVED: [&str; 21] = [
+/// Words that name nothing in expressions.
+pub(crate) const RESERVED: [&str; 21] = [
     "true",
     "false",
     "null",

@@ -7,6 +7,7 @@ use super::at::{At, Causes};
 use super::pod::scheduling;
 use super::{webhook, words};
 use crate::crd::cel::admission::{Gives, Scope};
+use crate::crd::cel::decl::RESERVED;
 use crate::store::policy::compiled::Scopes;
 
 const CONDITIONS_MAX: usize = 64;
@@ -14,31 +15,6 @@ const CONDITIONS_MAX: usize = 64;
 const EXPRESSIONS_MAX: usize = 256;
 const ANNOTATIONS_MAX: usize = 20;
 const ANNOTATION_BYTES_MAX: usize = 5 * 1024;
-/// Words that name nothing in expressions.
-const RESERVED: [&str; 21] = [
-    "true",
-    "false",
-    "null",
-    "in",
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
-
 /// Of a ValidatingAdmissionPolicy.
 pub(super) fn policy(object: &Value, causes: &mut Causes) {
     let spec = At::new("spec", &object["spec"]);
