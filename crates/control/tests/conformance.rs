@@ -32,8 +32,8 @@ use futures_util::FutureExt as _;
 use libtest_mimic::{Arguments, Failed, Trial};
 use tombolo_judge::Kind;
 
-/// A case takes no longer.
-const CASE_DEADLINE: Duration = Duration::from_secs(60);
+/// A case takes no longer. Each wait in it says earlier what it waits for.
+const CASE_DEADLINE: Duration = Duration::from_secs(180);
 
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::from_args();
@@ -63,7 +63,7 @@ fn main() -> Result<ExitCode> {
     trials.push(match steady {
         None => Trial::test(steady::NAME, || Ok(())).with_ignored_flag(true),
         Some(steady) => Trial::test(steady::NAME, move || match steady.join() {
-            Ok(outcome) => outcome.map_err(|error| Failed::from(format!("{error:?}"))),
+            Ok(outcome) => outcome.map_err(|error| Failed::from(format!("{error:#}"))),
             Err(panic) => Err(Failed::from(said(&*panic))),
         }),
     });
@@ -100,7 +100,7 @@ fn run(kind: Kind, cases: &[Case]) -> Result<Vec<Trial>> {
                 outcome.map_err(Failed::from)
             }));
         }
-        let end = world.end().await.map_err(|error| format!("{error:?}"));
+        let end = world.end().await.map_err(|error| format!("{error:#}"));
         let last = format!(
             "{}::nothing_was_denied_and_nothing_deprecated_asked_for",
             kind.name()
@@ -116,13 +116,19 @@ async fn play(case: &Case, world: &mut World) -> Result<(), String> {
         (case.body)(world).await
     };
     let outcome = tokio::time::timeout(CASE_DEADLINE, AssertUnwindSafe(tried).catch_unwind()).await;
+    if !matches!(outcome, Ok(Ok(Ok(())))) {
+        world
+            .restore()
+            .await
+            .map_err(|error| format!("cannot go on: {error:#}"))?;
+    }
     let cleaned = world.clean().await;
     match (outcome, cleaned) {
         (Ok(Ok(Ok(()))), Ok(())) => Ok(()),
-        (Ok(Ok(Err(error))), _) => Err(format!("{error:?}")),
+        (Ok(Ok(Err(error))), _) => Err(format!("{error:#}")),
         (Ok(Err(panic)), _) => Err(said(&*panic)),
         (Err(_elapsed), _) => Err(format!("not done within {CASE_DEADLINE:?}")),
-        (_, Err(error)) => Err(format!("held, but leaves something behind: {error:?}")),
+        (_, Err(error)) => Err(format!("held, but leaves something behind: {error:#}")),
     }
 }
 

@@ -46,28 +46,34 @@ pub(crate) struct World {
     pub(crate) denied: f64,
 }
 
+/// What every case finds in both clusters.
+async fn set_up(l: &Site, r: &Site) -> Result<()> {
+    for site in [l, r] {
+        for name in ["tombolo", "linkerd", LINKS] {
+            site.apply(objects::namespace(name)).await?;
+        }
+        for object in manifest::remote_access("tombolo") {
+            // Nobody would fill it in here: tokens are asked for.
+            if object["kind"] != "Secret" {
+                site.apply(object).await?;
+            }
+        }
+    }
+    for object in manifest::control("tombolo") {
+        l.apply(object).await?;
+    }
+    l.apply(crd::links_crd()).await?;
+    l.eventually("Links are served", async |s: &Site| {
+        Ok(s.list("Link", "", "").await.ok())
+    })
+    .await
+    .map(drop)
+}
+
 impl World {
     pub(crate) async fn start(kind: Kind) -> Result<Self> {
         let (l, r) = tokio::try_join!(Site::start(kind, "west"), Site::start(kind, "east"))?;
-        for site in [&l, &r] {
-            for name in ["tombolo", "linkerd", LINKS] {
-                site.apply(objects::namespace(name)).await?;
-            }
-            for object in manifest::remote_access("tombolo") {
-                // Nobody would fill it in here: tokens are asked for.
-                if object["kind"] != "Secret" {
-                    site.apply(object).await?;
-                }
-            }
-        }
-        for object in manifest::control("tombolo") {
-            l.apply(object).await?;
-        }
-        l.apply(crd::links_crd()).await?;
-        l.eventually("Links are served", async |s: &Site| {
-            Ok(s.list("Link", "", "").await.ok())
-        })
-        .await?;
+        set_up(&l, &r).await?;
         let access = r.access("tombolo", "remote-access").await?;
         let kubeconfig = l.cluster.dir().join("control.kubeconfig");
         std::fs::write(
@@ -199,6 +205,15 @@ impl World {
             Ok(Some(()))
         };
         self.l.eventually("no mirror is left", ours).await
+    }
+
+    /// After a case that ended midway: what it stopped, deleted or replaced is as it was, so that it fails alone.
+    pub(crate) async fn restore(&mut self) -> Result<()> {
+        for site in [&mut self.l, &mut self.r] {
+            site.cluster.stop_api().await;
+            site.cluster.start_api().await?;
+        }
+        set_up(&self.l, &self.r).await
     }
 
     /// What must be true of all cases together.
