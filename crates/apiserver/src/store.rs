@@ -11,6 +11,7 @@ pub mod edit;
 pub mod facts;
 pub(crate) mod json;
 pub(crate) mod meta;
+mod mutate;
 mod policy;
 pub mod request;
 pub mod scale;

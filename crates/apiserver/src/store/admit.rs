@@ -41,19 +41,15 @@ use crate::error::StatusError;
 use crate::registry::Resource;
 use at::Causes;
 
-/// Completes and checks a new object; answers what of it is the client's own: all but what plugins
-/// and the kind's beginning have added.
-pub(super) fn create(
+/// Gives a new object its defaults and what plugins add; answers what of it is the client's own: all but what plugins
+/// add.
+pub(super) fn prepare(
     store: &Store,
     moment: &mut Moment<'_>,
-    res: &Arc<Resource>,
+    res: &Resource,
     object: &mut Value,
-    options: &WriteOptions,
 ) -> Result<Value, StatusError> {
     if res.custom {
-        if res.subresources.status {
-            fields(object).remove("status");
-        }
         return Ok(object.clone());
     }
     complete(store, res, None, object);
@@ -62,6 +58,23 @@ pub(super) fn create(
         fields(&mut owned).remove("status");
     }
     plugins::change(store, moment, res, object)?;
+    Ok(owned)
+}
+
+/// Lets a new object begin as its kind does, and checks it.
+pub(super) fn create(
+    store: &Store,
+    moment: &mut Moment<'_>,
+    res: &Arc<Resource>,
+    object: &mut Value,
+    options: &WriteOptions,
+) -> Result<(), StatusError> {
+    if res.custom {
+        if res.subresources.status {
+            fields(object).remove("status");
+        }
+        return Ok(());
+    }
     begin(moment, res, object);
     allocate(store, moment, res, (None, object))?;
     let mut causes = meta::problems(res, object);
@@ -70,8 +83,19 @@ pub(super) fn create(
     for told in warn::on_create(res, object) {
         options.warnings.add(told);
     }
-    plugins::refuse(store, res, (None, object), options)?;
-    Ok(owned)
+    plugins::refuse(store, res, (None, object), options)
+}
+
+/// Gives the new state of an object its defaults and what plugins add.
+pub(super) fn prepare_again(store: &Store, res: &Resource, before: &Value, object: &mut Value) {
+    if res.custom {
+        return;
+    }
+    if res.group.is_empty() && res.kind == "Service" {
+        service::keep(before, object);
+    }
+    complete(store, res, Some(before), object);
+    plugins::change_again(res, before, object);
 }
 
 /// Completes and checks the new state of an object.
@@ -85,11 +109,7 @@ pub(super) fn update(
     if res.custom {
         return Ok(());
     }
-    if res.group.is_empty() && res.kind == "Service" {
-        service::keep(before, object);
-    }
-    complete(store, res, Some(before), object);
-    plugins::change_again(res, before, object);
+    prepare_again(store, res, before, object);
     allocate(store, moment, res, (Some(before), object))?;
     let mut causes = meta::problems(res, object);
     check(store, moment, res, (Some(before), object), &mut causes);

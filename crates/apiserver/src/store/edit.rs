@@ -1,4 +1,5 @@
 //! Updates and patches: from the state that is to the state that shall be.
+mod mutated;
 mod restrict;
 
 use std::sync::Arc;
@@ -35,8 +36,8 @@ struct Edit<'a> {
 enum Ownership {
     /// The edit does, comparing before and after.
     Compare,
-    /// Apply has done so already.
-    Applied,
+    /// It is done already.
+    Noted,
 }
 
 impl Store {
@@ -186,7 +187,7 @@ impl Store {
                 before,
                 after,
                 options,
-                ownership: Ownership::Applied,
+                ownership: Ownership::Noted,
             },
         )
     }
@@ -270,6 +271,7 @@ impl Store {
             judge.may_ask(edit.target.res, Some(&edit.before), &edit.after)?;
         }
         check_preconditions(&edit)?;
+        self.mutate_edit(moment, &mut edit)?;
         restrict::restrict(&mut edit);
         let Edit {
             target,

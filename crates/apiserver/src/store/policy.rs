@@ -1,4 +1,4 @@
-//! Admission policies: what of a write their expressions refuse, or warn of.
+//! Admission policies: what of a write their expressions change, refuse, or warn of.
 //!
 //! Policies and bindings are compiled when they change, and looked at with every write; a store that has none pays
 //! nothing. [`compiled`] makes a policy ready, [`matching`] says whom it concerns, [`verdict`] runs it. What has been
@@ -22,53 +22,126 @@ use compiled::{Binding, Policy};
 /// The group of policies, bindings and webhooks.
 const GROUP: &str = "admissionregistration.k8s.io";
 
+/// What a policy does with a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Does {
+    /// Refuses it, or warns.
+    Validate,
+    /// Changes it.
+    Mutate,
+}
+
+impl Does {
+    /// How the names of its kinds begin.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Validate => "validating",
+            Self::Mutate => "mutating",
+        }
+    }
+
+    fn policies(self) -> StorageKey {
+        StorageKey::new(GROUP, &format!("{}admissionpolicies", self.word()))
+    }
+
+    fn bindings(self) -> StorageKey {
+        StorageKey::new(GROUP, &format!("{}admissionpolicybindings", self.word()))
+    }
+
+    /// What the policies and bindings of a collection do.
+    fn of(collection: &StorageKey) -> Option<(Self, Part)> {
+        if *collection.group != *GROUP {
+            return None;
+        }
+        let known = [Self::Validate, Self::Mutate].into_iter();
+        let mut parts = known.flat_map(|does| {
+            [
+                (does.policies(), (does, Part::Policy)),
+                (does.bindings(), (does, Part::Binding)),
+            ]
+        });
+        parts.find_map(|(key, part)| (key == *collection).then_some(part))
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Part {
+    Policy,
+    Binding,
+}
+
 /// Every policy and binding, ready to be asked.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Policies {
-    policies: BTreeMap<String, Arc<Policy>>,
-    bindings: BTreeMap<String, Arc<Binding>>,
+    validating: Policed,
+    mutating: Policed,
 }
 
 impl Policies {
     /// What a snapshot holds.
     pub(super) fn of(head: &Snapshot) -> Self {
         let mut all = Self::default();
-        for key in [policies(), bindings()] {
-            for object in head.within(&key, None) {
-                all.insert(&key, &object.value());
+        for does in [Does::Validate, Does::Mutate] {
+            for key in [does.policies(), does.bindings()] {
+                for object in head.within(&key, None) {
+                    let value = object.value();
+                    all.put(&key, text(&value["metadata"], "name"), Some(&value));
+                }
             }
         }
         all
     }
 
-    fn insert(&mut self, key: &StorageKey, value: &Value) {
-        let name = text(&value["metadata"], "name").to_owned();
-        if *key == policies() {
-            self.policies.insert(name, Arc::new(Policy::new(value)));
-        } else {
-            self.bindings.insert(name, Arc::new(Binding::new(value)));
-        }
-    }
-
     /// Whether a collection is of those that are kept here.
     pub(super) fn follow(collection: &StorageKey) -> bool {
-        *collection.group == *GROUP && (*collection == policies() || *collection == bindings())
+        Does::of(collection).is_some()
     }
 
     /// Takes over a new state of a policy or binding; none if it is gone.
     pub(super) fn put(&mut self, key: &StorageKey, name: &str, value: Option<&Value>) {
-        match value {
-            Some(value) => self.insert(key, value),
-            None if *key == policies() => {
-                self.policies.remove(name);
+        let Some((does, part)) = Does::of(key) else {
+            return;
+        };
+        let kept = match does {
+            Does::Validate => &mut self.validating,
+            Does::Mutate => &mut self.mutating,
+        };
+        match (part, value) {
+            (Part::Policy, Some(value)) => {
+                let policy = Arc::new(Policy::new(value));
+                kept.policies.insert(name.to_owned(), policy);
             }
-            None => {
-                self.bindings.remove(name);
+            (Part::Binding, Some(value)) => {
+                let binding = Arc::new(Binding::new(value));
+                kept.bindings.insert(name.to_owned(), binding);
+            }
+            (Part::Policy, None) => {
+                kept.policies.remove(name);
+            }
+            (Part::Binding, None) => {
+                kept.bindings.remove(name);
             }
         }
     }
 
-    /// Whether nothing can be refused.
+    /// Those that do this.
+    pub(super) fn that(&self, does: Does) -> &Policed {
+        match does {
+            Does::Validate => &self.validating,
+            Does::Mutate => &self.mutating,
+        }
+    }
+}
+
+/// The policies and bindings of one kind.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Policed {
+    policies: BTreeMap<String, Arc<Policy>>,
+    bindings: BTreeMap<String, Arc<Binding>>,
+}
+
+impl Policed {
+    /// Whether nothing can come of them.
     pub(super) fn is_empty(&self) -> bool {
         self.policies.is_empty() || self.bindings.is_empty()
     }
@@ -119,15 +192,7 @@ impl Attempt<'_> {
     }
 
     /// Whether policies have no say: nobody could repair a policy that refuses to be repaired.
-    fn is_exempt(&self) -> bool {
+    pub(super) fn is_exempt(&self) -> bool {
         self.res.group == GROUP && self.res.plural.contains("admissionpolic")
     }
-}
-
-fn policies() -> StorageKey {
-    StorageKey::new(GROUP, "validatingadmissionpolicies")
-}
-
-fn bindings() -> StorageKey {
-    StorageKey::new(GROUP, "validatingadmissionpolicybindings")
 }

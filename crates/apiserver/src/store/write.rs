@@ -17,6 +17,15 @@ use crate::schema;
 /// How often a taken generated name is replaced by another.
 const GENERATE_TRIES: usize = 8;
 
+/// Who has chosen the name of a new object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Named {
+    /// Its client.
+    Asked,
+    /// The store.
+    Generated,
+}
+
 impl Store {
     /// Stores a new object.
     pub fn create(
@@ -49,8 +58,7 @@ impl Store {
             judge.may_ask(res, None, &object)?;
             judge.begin(res, &mut object);
         }
-        self.choose_name(moment, res, &mut object)?;
-        let name = text(&object["metadata"], "name").to_owned();
+        let named = self.choose_name(moment, res, &mut object)?;
         let applied = object["metadata"]["managedFields"]
             .as_array()
             .is_some_and(|list| !list.is_empty());
@@ -61,8 +69,11 @@ impl Store {
         }
         let asked = object.clone();
         meta::tidy(&mut object);
-        let mut owned = admit::create(self, moment, res, &mut object, options)?;
+        let mut owned = admit::prepare(self, moment, res, &mut object)?;
+        self.mutate_new(moment, (res, named), &mut object, options)?;
+        admit::create(self, moment, res, &mut object, options)?;
         schema::complete(res, &mut object)?;
+        let name = text(&object["metadata"], "name").to_owned();
         if res.custom {
             let mut causes = meta::problems(res, &object);
             let new = (None, &object);
@@ -254,18 +265,18 @@ impl Store {
         moment: &mut Moment<'_>,
         res: &Resource,
         object: &mut Value,
-    ) -> Result<(), StatusError> {
+    ) -> Result<Named, StatusError> {
         let meta = &object["metadata"];
         let base = text(meta, "generateName");
         if !text(meta, "name").is_empty() || base.is_empty() {
-            return Ok(());
+            return Ok(Named::Asked);
         }
         let namespace = text(meta, "namespace");
         for _ in 0..GENERATE_TRIES {
             let name = meta::generated_name(base, moment.rng);
             if self.head.get(&res.storage, namespace, &name).is_none() {
                 child(object, "metadata").insert("name".to_owned(), name.into());
-                return Ok(());
+                return Ok(Named::Generated);
             }
         }
         Err(StatusError::already_exists(res, base))

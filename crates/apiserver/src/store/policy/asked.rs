@@ -1,8 +1,8 @@
 //! How policies are asked about a write, and how it is refused.
 use serde_json::{Value, json};
 
-use super::Attempt;
 use super::verdict::{Denied, Question, STEPS_MAX};
+use super::{Attempt, Does};
 use crate::auth::User;
 use crate::error::StatusError;
 use crate::registry::Resource;
@@ -107,7 +107,8 @@ impl Store {
         asked: impl Fn() -> Value,
         (gate, warnings, dry_run): (&Gate, &Warnings, bool),
     ) -> Result<(), StatusError> {
-        if self.policies.is_empty() || attempt.is_exempt() {
+        let policies = self.policies.that(Does::Validate);
+        if policies.is_empty() || attempt.is_exempt() {
             return Ok(());
         }
         let mut question = Question {
@@ -122,7 +123,7 @@ impl Store {
             budget: STEPS_MAX,
             denied: None,
         };
-        question.put_to(&self.policies);
+        question.put_to(policies);
         question
             .denied
             .map_or(Ok(()), |denied| Err(refusal(attempt, denied)))

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::asked::{Asked, request};
 use super::compiled::{Action, Binding, OnFailure, ParamRef, Policy, Validation};
-use super::{Attempt, Policies};
+use super::{Attempt, Policed};
 use crate::auth::User;
 use crate::crd::cel::admission::{Evaluation, Given, Unanswered, Values};
 use crate::crd::cel::library::authorizer::Asks;
@@ -60,7 +60,7 @@ pub(super) struct Question<'a> {
 
 impl Question<'_> {
     /// Asks every policy.
-    pub(super) fn put_to(&mut self, policies: &Policies) {
+    pub(super) fn put_to(&mut self, policies: &Policed) {
         let (store, attempt) = (self.store, self.attempt);
         let labels = |name: &str| {
             let found = store.head.get(&namespaces(), "", name);

@@ -1,0 +1,107 @@
+//! What policies change of a write before it is checked.
+//!
+//! As in Kubernetes: after the defaults and the built-in plugins, before what the store itself fills in. When
+//! something has changed, the plugins and those who want to see it again get a second turn; there is no third.
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::json::{child, text};
+use super::policy::{Attempt, Does};
+use super::request::{Subresource, WriteOptions};
+use super::write::Named;
+use super::{Moment, Store, admit};
+use crate::error::StatusError;
+use crate::registry::Resource;
+use crate::schema;
+
+/// Metadata that a new object gets after everybody has had a say.
+const FILLED_IN: [&str; 3] = ["uid", "creationTimestamp", "generation"];
+
+/// Which turn it is, and what of the first is to be known in the second.
+#[derive(Debug, Default)]
+pub(super) struct Turn {
+    /// Whether this is the second.
+    pub(super) again: bool,
+    /// Whether the object has been changed, so that there must be a second.
+    pub(super) changed: bool,
+}
+
+impl Store {
+    /// Whether anybody could change this write. Cheap, for it is asked for every write.
+    pub(super) fn mutates(&self, attempt: &Attempt<'_>) -> bool {
+        !self.policies.that(Does::Mutate).is_empty() && !attempt.is_exempt()
+    }
+
+    /// Lets everybody who may change a write change it: `object` is the new state, in the version that is stored.
+    pub(super) fn mutate(
+        &self,
+        _attempt: &Attempt<'_>,
+        _object: &mut Value,
+        _options: &WriteOptions,
+        _turn: &mut Turn,
+    ) -> Result<(), StatusError> {
+        Ok(())
+    }
+
+    /// Both turns; `prepare` is what happens before the second.
+    pub(super) fn mutate_twice(
+        &self,
+        attempt: &Attempt<'_>,
+        object: &mut Value,
+        options: &WriteOptions,
+        prepare: &mut dyn FnMut(&mut Value) -> Result<(), StatusError>,
+    ) -> Result<(), StatusError> {
+        let mut turn = Turn::default();
+        self.mutate(attempt, object, options, &mut turn)?;
+        if !turn.changed {
+            return Ok(());
+        }
+        prepare(object)?;
+        turn.again = true;
+        self.mutate(attempt, object, options, &mut turn)?;
+        prepare(object)
+    }
+
+    /// The same for a new object, which they see without what the store fills in.
+    pub(super) fn mutate_new(
+        &self,
+        moment: &mut Moment<'_>,
+        (res, named): (&Arc<Resource>, Named),
+        object: &mut Value,
+        options: &WriteOptions,
+    ) -> Result<(), StatusError> {
+        let meta = &object["metadata"];
+        let name = text(meta, "name").to_owned();
+        let namespace = text(meta, "namespace").to_owned();
+        let attempt = Attempt {
+            res,
+            sub: Subresource::None,
+            operation: "CREATE",
+            name: if named == Named::Asked { &name } else { "" },
+            namespace: &namespace,
+            object: None,
+            before: None,
+        };
+        if !self.mutates(&attempt) {
+            return Ok(());
+        }
+        let meta = child(object, "metadata");
+        let mut kept = Map::new();
+        let generated = (named == Named::Generated).then_some("name");
+        for field in FILLED_IN.into_iter().chain(generated) {
+            kept.extend(meta.remove_entry(field));
+        }
+        schema::complete(res, object)?;
+        let prepare = &mut |object: &mut Value| {
+            admit::prepare(self, moment, res, object)?;
+            schema::complete(res, object)
+        };
+        self.mutate_twice(&attempt, object, options, prepare)?;
+        if !text(&object["metadata"], "name").is_empty() {
+            kept.remove("name");
+        }
+        child(object, "metadata").extend(kept);
+        Ok(())
+    }
+}
