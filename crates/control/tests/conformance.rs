@@ -122,13 +122,16 @@ async fn play(case: &Case, world: &mut World) -> Result<(), String> {
             .await
             .map_err(|error| format!("cannot go on: {error:#}"))?;
     }
-    let cleaned = world.clean().await;
+    let cleaned = match world.clean().await {
+        Ok(()) => world.was_allowed().await,
+        left => left,
+    };
     match (outcome, cleaned) {
         (Ok(Ok(Ok(()))), Ok(())) => Ok(()),
         (Ok(Ok(Err(error))), _) => Err(format!("{error:#}")),
         (Ok(Err(panic)), _) => Err(said(&*panic)),
         (Err(_elapsed), _) => Err(format!("not done within {CASE_DEADLINE:?}")),
-        (_, Err(error)) => Err(format!("held, but leaves something behind: {error:#}")),
+        (_, Err(error)) => Err(format!("held, but did or left too much: {error:#}")),
     }
 }
 

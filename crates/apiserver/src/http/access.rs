@@ -39,9 +39,12 @@ pub(super) fn admit(
     if attributes.verb.is_empty() {
         return Err(method_not_allowed());
     }
-    if !is_open(attributes) {
-        authorize(&server, &user, &asked)?;
-    }
+    let let_in = match is_open(attributes) {
+        true => Ok(()),
+        false => authorize(&server, &user, &asked),
+    };
+    server.counts.decided(let_in.is_ok());
+    let_in?;
     let accept = accept(
         parts
             .headers

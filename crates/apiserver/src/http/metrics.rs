@@ -31,15 +31,24 @@ const CODES: [u16; 22] = [
     429, 500, 503,
 ];
 
-/// How many requests were answered, by verb and code.
+/// How many requests there were.
 #[derive(Debug)]
-pub(super) struct Counts([[AtomicU64; CODES.len()]; VERBS.len()]);
+pub(super) struct Counts {
+    /// Those that were answered, by verb and code.
+    answers: [[AtomicU64; CODES.len()]; VERBS.len()],
+    allowed: AtomicU64,
+    /// Those that no rule allows.
+    refused: AtomicU64,
+}
 
 impl Default for Counts {
     fn default() -> Self {
-        Self(std::array::from_fn(|_| {
-            std::array::from_fn(|_| AtomicU64::new(0))
-        }))
+        let zero = || AtomicU64::new(0);
+        Self {
+            answers: std::array::from_fn(|_| std::array::from_fn(|_| zero())),
+            allowed: zero(),
+            refused: zero(),
+        }
     }
 }
 
@@ -52,10 +61,20 @@ impl Counts {
             .iter()
             .position(|one| *one == code)
             .or_else(|| CODES.iter().position(|one| *one == code / 100 * 100));
-        let counter = self.0[verb.unwrap_or(VERBS.len() - 1)].get(code.unwrap_or_default());
-        if let Some(counter) = counter {
+        let counts = &self.answers[verb.unwrap_or(VERBS.len() - 1)];
+        if let Some(counter) = counts.get(code.unwrap_or_default()) {
             counter.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Counts what was decided of a request.
+    pub(super) fn decided(&self, allowed: bool) {
+        let counter = if allowed {
+            &self.allowed
+        } else {
+            &self.refused
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -111,7 +130,7 @@ fn text(server: &ApiServer) -> String {
         "[STABLE] Counter of apiserver requests broken out for each verb, dry run value, group, version, resource, \
          scope, component, and HTTP response code.",
     );
-    for (verb, counts) in VERBS.iter().zip(&server.counts.0) {
+    for (verb, counts) in VERBS.iter().zip(&server.counts.answers) {
         for (code, count) in CODES.iter().zip(counts) {
             let count = count.load(Ordering::Relaxed);
             if count > 0 {
@@ -123,6 +142,19 @@ fn text(server: &ApiServer) -> String {
                 out.line("apiserver_request_total", &labels, count);
             }
         }
+    }
+    out.head(
+        "authorization_attempts_total",
+        "counter",
+        "[ALPHA] Counter of authorization attempts broken down by result. It can be either 'allowed', 'denied', \
+         'no-opinion' or 'error'.",
+    );
+    for (result, count) in [
+        ("allowed", &server.counts.allowed),
+        ("no-opinion", &server.counts.refused),
+    ] {
+        let count = count.load(Ordering::Relaxed);
+        out.line("authorization_attempts_total", &[("result", result)], count);
     }
     out.head(
         "apiserver_resource_objects",
@@ -252,7 +284,7 @@ mod tests {
         counts.add("what", StatusCode::FORBIDDEN);
         let count = |verb: usize, code: u16| {
             let code = CODES.iter().position(|one| *one == code).unwrap();
-            counts.0[verb][code].load(Ordering::Relaxed)
+            counts.answers[verb][code].load(Ordering::Relaxed)
         };
         assert_eq!((count(0, 200), count(0, 400), count(8, 403)), (1, 1, 1));
     }

@@ -4,27 +4,58 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use base64::Engine as _;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+};
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
-use kube::config::Kubeconfig;
+use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 use tombolo_judge::{Cluster, Kind, Parts};
 
 /// What is waited for comes before this.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A cluster.
 pub(crate) struct Site {
     pub(crate) cluster: Cluster,
     pub(crate) client: kube::Client,
+    /// What RBAC has refused before the API server last ended.
+    refused_before: f64,
 }
 
 impl Site {
     pub(crate) async fn start(kind: Kind, name: &str) -> Result<Self> {
         let cluster = Cluster::start(kind, name, Parts::ApiOnly).await?;
         let client = cluster.client().await?;
-        Ok(Self { cluster, client })
+        Ok(Self {
+            cluster,
+            client,
+            refused_before: 0.0,
+        })
+    }
+
+    pub(crate) async fn stop_api(&mut self) {
+        // One that is down or hangs has told already, or cannot.
+        let counted = tokio::time::timeout(Duration::from_secs(5), self.refused()).await;
+        if let Ok(Ok(count)) = counted {
+            self.refused_before = count;
+        }
+        self.cluster.stop_api().await;
+    }
+
+    pub(crate) async fn start_api(&mut self) -> Result<()> {
+        self.cluster.start_api().await
+    }
+
+    /// How many requests no rule of RBAC has allowed so far.
+    pub(crate) async fn refused(&self) -> Result<f64> {
+        let refused = |line: &str| {
+            line.starts_with("authorization_attempts_total")
+                && (line.contains("\"no-opinion\"") || line.contains("\"denied\""))
+        };
+        Ok(self.refused_before + self.sum(refused).await?)
     }
 
     /// A kubeconfig with a token of a service account, for whoever may do no more than that.
@@ -166,6 +197,14 @@ impl Site {
         Ok(items.map(serde_json::to_value).collect::<Result<_, _>>()?)
     }
 
+    /// Waits until a kubeconfig may get something here: rules become known a moment after they are written.
+    pub(crate) async fn lets(&self, access: &Value, resource: &str) -> Result<()> {
+        let client = client(access).await?;
+        let asked = async |_: &Self| Ok(may(&client, resource).await?.then_some(()));
+        self.eventually(&format!("{resource} may be read"), asked)
+            .await
+    }
+
     /// Asks until there is an answer, or too long.
     pub(crate) async fn eventually<T>(
         &self,
@@ -217,6 +256,30 @@ impl Site {
             .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
             .sum())
     }
+}
+
+/// Who has this kubeconfig.
+pub(crate) async fn client(access: &Value) -> Result<kube::Client> {
+    let file: Kubeconfig = serde_json::from_value(access.clone())?;
+    let config = kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?;
+    Ok(kube::Client::try_from(config)?)
+}
+
+async fn may(client: &kube::Client, resource: &str) -> Result<bool> {
+    let reviews: Api<SelfSubjectAccessReview> = Api::all(client.clone());
+    let review = SelfSubjectAccessReview {
+        spec: SelfSubjectAccessReviewSpec {
+            resource_attributes: Some(ResourceAttributes {
+                verb: Some("list".to_owned()),
+                resource: Some(resource.to_owned()),
+                ..ResourceAttributes::default()
+            }),
+            ..SelfSubjectAccessReviewSpec::default()
+        },
+        ..SelfSubjectAccessReview::default()
+    };
+    let answer = reviews.create(&PostParams::default(), &review).await?;
+    Ok(answer.status.is_some_and(|status| status.allowed))
 }
 
 pub(crate) fn encoded(text: &str) -> String {

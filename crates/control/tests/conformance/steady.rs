@@ -20,14 +20,6 @@ pub(crate) async fn nothing_is_written_for_a_minute() -> Result<()> {
     let mut w = World::start(Kind::Real).await?;
     w.prepare().await?;
     fill(&w).await?;
-    let versions = async || -> Result<Vec<String>> {
-        let mut all = Vec::new();
-        for kind in ["Service", "EndpointSlice", "Link", "Event"] {
-            all.extend(w.l.list(kind, "", "").await?);
-        }
-        let version = |o: &serde_json::Value| o["metadata"]["resourceVersion"].to_string();
-        Ok(all.iter().map(version).collect())
-    };
     // The last of what the world was filled with.
     let mut quiet = writes(&w).await?;
     let counts = async |_: &Site| {
@@ -36,11 +28,11 @@ pub(crate) async fn nothing_is_written_for_a_minute() -> Result<()> {
         Ok((writes(&w).await? == before).then_some(before))
     };
     quiet = quiet.max(w.l.eventually("the world settles", counts).await?);
-    let before = versions().await?;
+    let before = w.versions().await?;
     tokio::time::sleep(MINUTE).await;
     let after = writes(&w).await?;
     ensure!(after == quiet, "{} writes in a minute", after - quiet);
-    ensure!(versions().await? == before);
+    ensure!(w.versions().await? == before);
     w.clean().await?;
     w.end().await
 }

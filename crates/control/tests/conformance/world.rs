@@ -12,7 +12,7 @@ use tombolo_k8s::{crd, manifest};
 use tombolo_shell::drain::Drain;
 
 use super::objects::{self, LINKS};
-use super::site::Site;
+use super::site::{PATIENCE, Site};
 use super::talk::{Client, Talk};
 
 /// The command line, as the command has it.
@@ -42,8 +42,10 @@ pub(crate) struct World {
     listen: SocketAddr,
     control: Option<Running>,
     count: usize,
-    /// Refusals that a case has provoked on purpose.
-    pub(crate) denied: f64,
+    /// Whether the case means something to be refused by RBAC.
+    pub(crate) provokes: bool,
+    /// How much had been refused when that was last looked at.
+    refused: f64,
 }
 
 /// What every case finds in both clusters.
@@ -93,9 +95,10 @@ impl World {
             listen,
             control: None,
             count: 0,
-            denied: 0.0,
+            provokes: false,
+            refused: 0.0,
         };
-        world.denied = world.refusals().await?;
+        world.refused = world.refusals().await?;
         world.start_control();
         Ok(world)
     }
@@ -130,6 +133,7 @@ impl World {
     /// A namespace of its own, in both clusters.
     pub(crate) async fn prepare(&mut self) -> Result<()> {
         self.count += 1;
+        self.provokes = false;
         self.ns = format!("ns{}", self.count);
         for site in [&self.l, &self.r] {
             site.apply(objects::namespace(&self.ns)).await?;
@@ -210,17 +214,37 @@ impl World {
     /// After a case that ended midway: what it stopped, deleted or replaced is as it was, so that it fails alone.
     pub(crate) async fn restore(&mut self) -> Result<()> {
         for site in [&mut self.l, &mut self.r] {
-            site.cluster.stop_api().await;
-            site.cluster.start_api().await?;
+            site.stop_api().await;
+            site.start_api().await?;
         }
         set_up(&self.l, &self.r).await
+    }
+
+    /// Nothing was asked for that RBAC denies, unless the case meant that.
+    pub(crate) async fn was_allowed(&mut self) -> Result<()> {
+        let mut now = self.refusals().await?;
+        if self.provokes {
+            // What was under way is not the next one's fault.
+            let settled = async |_: &Site| {
+                let before = self.refusals().await?;
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                Ok((self.refusals().await? == before).then_some(before))
+            };
+            now = self.l.eventually("nothing more is denied", settled).await?;
+        }
+        let denied = now - std::mem::replace(&mut self.refused, now);
+        ensure!(
+            self.provokes || denied == 0.0,
+            "{denied} requests were denied"
+        );
+        Ok(())
     }
 
     /// What must be true of all cases together.
     pub(crate) async fn end(&mut self) -> Result<()> {
         self.stop_control().await?;
-        let denied = self.refusals().await? - self.denied;
-        ensure!(denied == 0.0, "{denied} requests were denied");
+        self.provokes = false;
+        self.was_allowed().await?;
         if self.kind == Kind::Real {
             for site in [&self.l, &self.r] {
                 let deprecated = site.metric("apiserver_requested_deprecated_apis").await?;
@@ -230,15 +254,9 @@ impl World {
         Ok(())
     }
 
-    /// Requests that RBAC has denied so far; only the real one counts them.
-    pub(crate) async fn refusals(&self) -> Result<f64> {
-        let mut sum = 0.0;
-        if self.kind == Kind::Real {
-            for site in [&self.l, &self.r] {
-                sum += site.metric("code=\"403\"").await?;
-            }
-        }
-        Ok(sum)
+    /// How many requests RBAC has denied so far, in both clusters.
+    async fn refusals(&self) -> Result<f64> {
+        Ok(self.l.refused().await? + self.r.refused().await?)
     }
 
     /// The Link `remote` with its credentials, changed as the case needs it.
@@ -313,7 +331,40 @@ impl World {
             .await?;
         self.mirror("sentinel-remote").await?;
         self.r.delete("Service", &self.ns, "sentinel").await?;
-        self.gone("sentinel-remote").await
+        self.gone("sentinel-remote").await?;
+        // A status is written after what it is about.
+        self.no_entry("mirrorServices", "sentinel").await
+    }
+
+    /// Waits until nothing has been written for a while; all versions by then.
+    pub(crate) async fn quiet(&self) -> Result<Vec<String>> {
+        let known = async |s: &Site| {
+            let links = s.list("Link", "", "").await?;
+            Ok(links
+                .iter()
+                .all(|link| link["status"]["clusterUid"].is_string())
+                .then_some(()))
+        };
+        self.l.eventually("the clusters are known", known).await?;
+        let quiet = async |_: &Site| {
+            let before = self.versions().await?;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let after = self.versions().await?;
+            Ok((before == after).then_some(after))
+        };
+        self.l.eventually("it is quiet", quiet).await
+    }
+
+    /// Kind, name and version of all that the control plane writes.
+    pub(crate) async fn versions(&self) -> Result<Vec<String>> {
+        let mut all = Vec::new();
+        for kind in ["Service", "EndpointSlice", "Link", "Event"] {
+            for object in self.l.list(kind, "", "").await? {
+                let of = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
+                all.push(format!("{kind} {} {}", of("name"), of("resourceVersion")));
+            }
+        }
+        Ok(all)
     }
 
     /// The addresses behind a local Service, as its slices list them: `ip:port ready`, sorted.
@@ -456,7 +507,7 @@ impl World {
         loop {
             match client.get(&path).await {
                 Ok(talk) => return Ok(talk),
-                Err(status) if begun.elapsed() > Duration::from_secs(20) => {
+                Err(status) if begun.elapsed() > PATIENCE => {
                     return Err(status).context(path);
                 }
                 Err(_) => tokio::time::sleep(Duration::from_millis(25)).await,

@@ -342,7 +342,9 @@ async fn a_gateway_that_is_down_is_withheld(w: &mut World) -> Result<()> {
     w.has_addresses("web-remote", &["192.0.2.127:888 down"; 2])
         .await?;
     w.says("remote", "GatewayAlive", "False").await?;
-    w.talk("web-remote:555").await?.reaches(&[]).await
+    let mut talk = w.talk("web-remote:555").await?;
+    talk.next().await?;
+    talk.reaches(&[]).await
 }
 
 /// A Service with one meshed pod.

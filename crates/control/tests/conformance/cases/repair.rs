@@ -35,18 +35,9 @@ async fn what_does_not_change_is_not_written(w: &mut World) -> Result<()> {
         .await?;
     w.has_addresses("web-remote", &["192.0.2.127:888 up"; 2])
         .await?;
-    let versions = async || -> Result<Vec<String>> {
-        let mut all = w.l.list("Service", &w.ns, "").await?;
-        all.extend(w.l.list("EndpointSlice", &w.ns, "").await?);
-        all.extend(w.l.list("Link", "", "").await?);
-        Ok(all
-            .iter()
-            .map(|o| o["metadata"]["resourceVersion"].to_string())
-            .collect())
-    };
-    let before = versions().await?;
+    let before = w.quiet().await?;
     tokio::time::sleep(std::time::Duration::from_secs(3)).await;
-    let after = versions().await?;
+    let after = w.versions().await?;
     ensure!(before == after, "{before:?} {after:?}");
     Ok(())
 }

@@ -72,13 +72,16 @@ async fn zones_are_compared_with_the_clients(w: &mut World) -> Result<()> {
     let path = w.authority("web:555");
     for (node, want) in [("node-a", "local"), ("node-b", "remote"), ("", "unknown")] {
         let token = json!({"ns": w.ns, "nodeName": node, "pod": "client"}).to_string();
-        let mut talk = client.get_as(&path, &token).await?;
-        talk.reaches(BOTH).await?;
-        let labels = &talk.endpoint("10.1.0.1:555")?.metric_labels;
-        ensure!(
-            labels.get("zone_locality").map(String::as_str) == Some(want),
-            "{node}: {labels:?}"
-        );
+        // The node is looked up beside the endpoints.
+        let says = async |_: &Site| {
+            let mut talk = client.get_as(&path, &token).await?;
+            talk.reaches(BOTH).await?;
+            let labels = &talk.endpoint("10.1.0.1:555")?.metric_labels;
+            let zone = labels.get("zone_locality").map(String::as_str);
+            ensure!(zone == Some(want), "{node}: {labels:?}");
+            Ok(Some(()))
+        };
+        w.l.eventually("the zone is compared", says).await?;
     }
     Ok(())
 }
