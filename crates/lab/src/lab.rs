@@ -19,6 +19,8 @@ use parking_lot::Mutex;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 pub use self::status::{ClusterStatus, ServiceStatus, Status};
+#[cfg(test)]
+pub(crate) use self::verify::names;
 pub use self::verify::{Evidence, Target};
 
 use crate::cluster::{Cluster, Ground};
