@@ -8,6 +8,7 @@ mod engine;
 mod feed;
 mod options;
 mod watch;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -15,8 +16,8 @@ use serde_json::Value;
 
 pub use crate::store::facts::{BoundPods, LoopbackEndpoints};
 pub use crate::store::request::{
-    Bookmarks, DeleteOptions, Deleted, DryRun, FieldValidation, Force, From, Gate, Judge, List,
-    Outcome, Patch, Propagation, Subresource, Target, WatchOptions, WriteOptions,
+    Bookmarks, DeleteOptions, Deleted, DryRun, FieldValidation, Force, From, Gate, Inquiry, Judge,
+    List, Outcome, Patch, Propagation, Subresource, Target, WatchOptions, WriteOptions,
 };
 
 pub use options::{Clock, Controllers, MintToken, Options, Storage, TokenFor};
@@ -31,6 +32,7 @@ use crate::store::{Moment, Store, convert};
 use engine::{Published, Shared, Writer};
 pub(crate) use feed::HISTORY_BYTES_MAX;
 use feed::{Batch, Event};
+use webhooks::Kept;
 
 /// A handle on the database; clones share it.
 #[derive(Clone)]
@@ -108,7 +110,9 @@ impl Db {
     ) -> Result<Arc<Object>, StatusError> {
         let (res, options) = (Arc::clone(res), options.clone());
         let namespace = namespace.map(str::to_owned);
-        self.write(move |store, moment| {
+        let (object, inquiry) = (Kept::new(object), options.inquiry.clone());
+        self.asking(&inquiry, move |store, moment| {
+            let object = object.take(store, &options.inquiry)?;
             let stored = store.create(moment, (&res, namespace.as_deref()), object, &options)?;
             convert::shown(&res, stored)
         })
@@ -124,8 +128,12 @@ impl Db {
         options: &WriteOptions,
     ) -> Result<(Arc<Object>, Outcome), StatusError> {
         let (target, options) = (OwnedTarget::from(target), options.clone());
-        self.write(move |store, moment| store.update(moment, target.get(), object, &options))
-            .await
+        let (object, inquiry) = (Kept::new(object), options.inquiry.clone());
+        self.asking(&inquiry, move |store, moment| {
+            let object = object.take(store, &options.inquiry)?;
+            store.update(moment, target.get(), object, &options)
+        })
+        .await
     }
 
     /// Changes an object, or a subresource of it. Apply may create it.
@@ -136,8 +144,12 @@ impl Db {
         options: &WriteOptions,
     ) -> Result<(Arc<Object>, Outcome), StatusError> {
         let (target, options) = (OwnedTarget::from(target), options.clone());
-        self.write(move |store, moment| store.patch(moment, target.get(), patch, &options))
-            .await
+        let (patch, inquiry) = (Kept::new(patch), options.inquiry.clone());
+        self.asking(&inquiry, move |store, moment| {
+            let patch = patch.take(store, &options.inquiry)?;
+            store.patch(moment, target.get(), patch, &options)
+        })
+        .await
     }
 
     /// Deletes an object, or begins to.
@@ -147,8 +159,11 @@ impl Db {
         options: &DeleteOptions,
     ) -> Result<Deleted, StatusError> {
         let (target, options) = (OwnedTarget::from(target), options.clone());
-        self.write(move |store, moment| store.delete(moment, target.get(), &options))
-            .await
+        let inquiry = options.inquiry.clone();
+        self.asking(&inquiry, move |store, moment| {
+            store.delete(moment, target.get(), &options)
+        })
+        .await
     }
 
     /// Deletes every object of a namespace (none: of all) that the selectors select.
@@ -159,12 +174,21 @@ impl Db {
         sel: &Selectors,
         options: &DeleteOptions,
     ) -> Result<List, StatusError> {
-        let (res, sel, options) = (Arc::clone(res), sel.clone(), options.clone());
-        let namespace = namespace.map(str::to_owned);
-        self.write(move |store, moment| {
-            store.delete_collection(moment, (&res, namespace.as_deref()), &sel, &options)
-        })
-        .await
+        let (kind, selected, how) = (Arc::clone(res), sel.clone(), options.clone());
+        let inside = namespace.map(str::to_owned);
+        let at_once = self.write(move |store, moment| {
+            if store.has_webhooks() && how.inquiry.asks() {
+                return Ok(None);
+            }
+            let from = (&kind, inside.as_deref());
+            store
+                .delete_collection(moment, from, &selected, &how)
+                .map(Some)
+        });
+        match at_once.await? {
+            Some(list) => Ok(list),
+            None => self.delete_one_by_one((res, namespace), sel, options).await,
+        }
     }
 
     /// Follows the objects of a namespace (none: of all) that the selectors select.

@@ -15,6 +15,8 @@ pub struct StatusError {
     pub code: u16,
     /// The reason, one of Kubernetes' `StatusReason` values.
     pub reason: &'static str,
+    /// A reason that somebody else has chosen, in place of the other.
+    pub own_reason: Option<Box<str>>,
     /// The sentence that `kubectl` prints after `Error from server (Reason): `.
     pub message: String,
     /// The `details` of the Status (name, group, kind, causes).
@@ -22,7 +24,7 @@ pub struct StatusError {
     /// Seconds after which the client may try again (`Retry-After`).
     pub retry_after: Option<u32>,
     /// Where a list that cannot be continued as it began may go on.
-    pub continue_token: Option<String>,
+    pub continue_token: Option<Box<str>>,
 }
 
 /// One field that makes an object invalid.
@@ -132,6 +134,7 @@ impl StatusError {
         Self {
             code,
             reason,
+            own_reason: None,
             message: message.into(),
             details: None,
             retry_after: None,
@@ -143,6 +146,7 @@ impl StatusError {
         Self {
             code,
             reason,
+            own_reason: None,
             message,
             details: Some(details),
             retry_after: None,
@@ -300,8 +304,9 @@ impl StatusError {
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
             "message": self.message, "code": self.code,
         });
-        if !self.reason.is_empty() {
-            status["reason"] = json!(self.reason);
+        let reason = self.own_reason.as_deref().unwrap_or(self.reason);
+        if !reason.is_empty() {
+            status["reason"] = json!(reason);
         }
         if let Some(token) = &self.continue_token {
             status["metadata"]["continue"] = json!(token);

@@ -84,6 +84,11 @@ pub fn patched(res: &Resource, value: Value, patch: &Patch) -> Result<Value, Pat
     }
 }
 
+/// What the operations that a webhook wants make of an object; else which of them does not apply.
+pub(crate) fn by_webhook(value: Value, patch: &[Value]) -> Result<Value, String> {
+    operations::applied(value, patch)
+}
+
 fn not_a_map(patch: &Value) -> String {
     let found = match patch {
         Value::Array(_) => "array",

@@ -76,6 +76,11 @@ pub(crate) fn tidy(of: usize, value: &mut Value) {
     decode::decode(of, value);
 }
 
+/// The same of what somebody else has made of an object; else what is of another type, in the words of Go's decoder.
+pub(crate) fn checked(of: usize, value: &mut Value) -> Result<(), String> {
+    decode::decode(of, value).mismatch.map_or(Ok(()), Err)
+}
+
 /// Writes a complete object as Kubernetes would: what says nothing goes, what is always there comes.
 ///
 /// # Errors

@@ -17,6 +17,7 @@ pub mod request;
 pub mod scale;
 pub mod shelf;
 pub mod snapshot;
+pub(crate) mod webhooks;
 mod write;
 
 pub(crate) use admit::schedule;
@@ -33,6 +34,7 @@ use admit::addresses::ServiceAddresses;
 use facts::Facts;
 use policy::Policies;
 use snapshot::Snapshot;
+use webhooks::Webhooks;
 
 /// What a write may not find out by itself: the time, and randomness.
 #[derive(Debug)]
@@ -73,6 +75,7 @@ pub struct Store {
     addresses: ServiceAddresses,
     facts: Facts,
     policies: Policies,
+    webhooks: Webhooks,
     changes: Vec<Change>,
 }
 
@@ -85,6 +88,7 @@ impl Store {
             addresses: ServiceAddresses::new(facts.service_cidr),
             facts,
             policies: Policies::default(),
+            webhooks: Webhooks::default(),
             changes: Vec::new(),
         };
         store.reset(snapshot);
@@ -107,6 +111,7 @@ impl Store {
         }
         self.registry = Arc::new(registry);
         self.policies = Policies::of(&self.head);
+        self.webhooks = Webhooks::of(&self.head);
     }
 
     /// The state with every write so far.
@@ -235,6 +240,9 @@ impl Store {
         } else if Policies::follow(collection) {
             let value = (removed == Removed::No).then(|| new.value());
             self.policies.put(collection, new.name(), value.as_ref());
+        } else if Webhooks::follow(collection) {
+            let value = (removed == Removed::No).then(|| new.value());
+            self.webhooks.put(collection, new.name(), value.as_ref());
         }
     }
 }

@@ -91,6 +91,28 @@ pub fn client(leaf: &Leaf, ca_pem: &str) -> anyhow::Result<Arc<ClientConfig>> {
     Ok(Arc::new(config))
 }
 
+/// The client's side towards a server that shows a certificate of one of these authorities.
+///
+/// # Errors
+/// When TLS cannot be had.
+pub(crate) fn webhooks(roots: RootCertStore) -> anyhow::Result<Arc<ClientConfig>> {
+    let mut config = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .context("choose versions of TLS")?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// The authorities of a PEM text; what of it is none is passed over.
+pub(crate) fn bundle(pem: &[u8]) -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    let found = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok);
+    roots.add_parsable_certificates(found);
+    roots
+}
+
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }

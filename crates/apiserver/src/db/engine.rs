@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::feed::{Event, Feeds};
 use super::options::{Clock, Options, Storage};
+use super::webhooks::Client;
 use crate::error::StatusError;
 use crate::log::{Content, Log};
 use crate::registry::Registry;
@@ -40,6 +41,8 @@ pub(crate) struct Shared {
     pub(crate) tasks: Mutex<Vec<JoinHandle<()>>>,
     /// Why writes are refused, since the last one that was tried.
     pub(crate) trouble: Mutex<Option<String>>,
+    /// Calls webhooks.
+    pub(crate) webhooks: Client,
 }
 
 type Answer = Box<dyn FnOnce(Result<(), StatusError>) + Send>;
@@ -97,6 +100,7 @@ pub(super) fn start(storage: Storage, options: &Options) -> anyhow::Result<(Arc<
         feeds,
         tasks: Mutex::new(Vec::new()),
         trouble: Mutex::new(None),
+        webhooks: Client::default(),
     });
     let rng = options
         .seed

@@ -270,7 +270,7 @@ fn expired(asked: &ListOptions, after: &str) -> StatusError {
          created, modified, or deleted between the time the first chunk was returned and now may show up in the list.",
     );
     let token = json!({"v": TOKEN_VERSION, "rv": -1, "start": after});
-    error.continue_token = Some(URL_SAFE_NO_PAD.encode(token.to_string()));
+    error.continue_token = Some(URL_SAFE_NO_PAD.encode(token.to_string()).into());
     error
 }
 

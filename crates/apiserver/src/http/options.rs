@@ -8,7 +8,9 @@ use super::body;
 use super::call::Call;
 use super::guard;
 use super::query::Query;
-use crate::db::{DeleteOptions, DryRun, FieldValidation, Force, Propagation, WriteOptions};
+use crate::db::{
+    DeleteOptions, DryRun, FieldValidation, Force, Inquiry, Propagation, WriteOptions,
+};
 use crate::error::{Cause, StatusError};
 use crate::registry::Resource;
 use crate::schema;
@@ -111,7 +113,22 @@ fn common(call: &Call, causes: &mut Vec<Cause>) -> WriteOptions {
         warnings: call.warnings.clone(),
         gate: guard::gate(call),
         faults: Vec::new(),
+        inquiry: Inquiry::of_request(patience(&call.query)),
+        given: given(query),
     }
+}
+
+/// How long the client is willing to wait.
+fn patience(query: &Query) -> Option<Duration> {
+    let nanos = schema::nanos(query.text("timeout")?)?;
+    u64::try_from(nanos).ok().map(Duration::from_nanos)
+}
+
+/// What the client says itself.
+fn given(query: &Query) -> Vec<(&'static str, String)> {
+    let names = ["fieldManager", "fieldValidation"];
+    let given = names.map(|name| Some((name, query.text(name)?.to_owned())));
+    given.into_iter().flatten().collect()
 }
 
 fn dry_run(query: &Query, causes: &mut Vec<Cause>) -> DryRun {
@@ -136,6 +153,7 @@ pub(super) fn delete(call: &Call, bytes: &[u8]) -> Result<DeleteOptions, StatusE
     Ok(DeleteOptions {
         warnings: call.warnings.clone(),
         gate: guard::gate(call),
+        inquiry: Inquiry::of_request(patience(&call.query)),
         ..delete_of(call, bytes)?
     })
 }

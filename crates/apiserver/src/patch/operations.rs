@@ -31,6 +31,66 @@ pub(super) fn patched(mut value: Value, patch: &Value) -> Result<Value, PatchPro
     Ok(value)
 }
 
+/// The same of a patch that nobody has looked at; else what is wrong, in the words of Kubernetes' library.
+pub(super) fn applied(mut value: Value, patch: &[Value]) -> Result<Value, String> {
+    if patch.len() > OPERATIONS_MAX {
+        return Err(format!(
+            "the patch has {} operations, more than {OPERATIONS_MAX}",
+            patch.len()
+        ));
+    }
+    let mut left = Left {
+        bytes: COPIED_BYTES_MAX,
+        steps: STEPS_MAX,
+    };
+    for operation in patch {
+        let fits = step(&mut value, operation, &mut left);
+        fits.ok_or_else(|| why(&mut value, operation))?;
+    }
+    Ok(value)
+}
+
+/// Why an operation does not apply.
+fn why(document: &mut Value, operation: &Value) -> String {
+    let kind = operation["op"].as_str().unwrap_or("unknown");
+    let path = |name: &str| operation[name].as_str();
+    let Some(to) = path("path") else {
+        return format!("{kind} operation failed to decode path: missing value");
+    };
+    let holder = |document: &mut Value, path: &str| parent(document, path).is_some();
+    match kind {
+        "add" if !holder(document, to) => {
+            format!("add operation does not apply: doc is missing path: \"{to}\": missing value")
+        }
+        "remove" if !holder(document, to) => {
+            format!("remove operation does not apply: doc is missing path: \"{to}\": missing value")
+        }
+        "remove" if get(document, to).is_none_or(Value::is_null) => {
+            let key = to.rsplit('/').next().unwrap_or_default();
+            format!(
+                "error in remove for path: '{to}': Unable to remove nonexistent key: {key}: missing value"
+            )
+        }
+        "replace" if !holder(document, to) => {
+            format!("replace operation does not apply: doc is missing path: {to}: missing value")
+        }
+        "replace" => {
+            format!("replace operation does not apply: doc is missing key: {to}: missing value")
+        }
+        "test" => format!("testing value {to} failed: test failed"),
+        "move" | "copy" => {
+            let from = path("from").unwrap_or_default();
+            format!(
+                "{kind} operation does not apply: doc is missing from path: {from}: missing value"
+            )
+        }
+        "add" | "remove" => {
+            format!("error in {kind} for path: '{to}': invalid index referenced")
+        }
+        other => format!("Unexpected kind: {other}"),
+    }
+}
+
 /// What the rest of a patch may still cost.
 struct Left {
     /// That copies add. Copies of copies double.

@@ -31,6 +31,16 @@ impl Store {
         self.delete_as(moment, (target, target.name), options)
     }
 
+    /// Deletes an object that the request has selected, without its name.
+    pub fn delete_selected(
+        &mut self,
+        moment: &Moment<'_>,
+        target: Target<'_>,
+        options: &DeleteOptions,
+    ) -> Result<Deleted, StatusError> {
+        self.delete_as(moment, (target, ""), options)
+    }
+
     /// Deletes an object that the request has named so, or not at all.
     fn delete_as(
         &mut self,
@@ -112,7 +122,7 @@ impl Store {
         for object in selected {
             let inside = res.is_namespaced().then(|| object.namespace());
             let target = Target::new(res, inside, object.name());
-            match self.delete_as(moment, (target, ""), options) {
+            match self.delete_selected(moment, target, options) {
                 Ok(deleted) => items.push(Arc::clone(deleted.object())),
                 Err(error) if error.code == 404 => {}
                 Err(error) => return Err(error),

@@ -303,11 +303,11 @@ impl Store {
         if let Some(judge) = judge {
             judge.may_change(res, &before, &after)?;
         }
+        count_generation(target, &before, &mut after);
         self.ask_policies_of_edit(target, (&before, &after), options)?;
         if target.sub == Subresource::None {
             admit::crd::warn(res, (Some(&before), &after), &options.warnings);
         }
-        count_generation(target, &before, &mut after);
         if ownership == Ownership::Compare {
             let by = managed::Writer::new(res, options, moment.now).sub(target.sub);
             note_owner(&by, &before, &mut after, &given);

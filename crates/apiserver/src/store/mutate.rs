@@ -7,8 +7,10 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::json::{child, text};
+use super::policy::asked::Asked;
 use super::policy::{Attempt, Does};
 use super::request::{Subresource, WriteOptions};
+use super::webhooks::Turned;
 use super::write::Named;
 use super::{Moment, Store, admit};
 use crate::error::StatusError;
@@ -25,22 +27,27 @@ pub(super) struct Turn {
     pub(super) again: bool,
     /// Whether the object has been changed, so that there must be a second.
     pub(super) changed: bool,
+    webhooks: Turned,
 }
 
 impl Store {
     /// Whether anybody could change this write. Cheap, for it is asked for every write.
     pub(super) fn mutates(&self, attempt: &Attempt<'_>) -> bool {
-        !self.policies.that(Does::Mutate).is_empty() && !attempt.is_exempt()
+        let policed = !self.policies.that(Does::Mutate).is_empty() && !attempt.is_exempt();
+        policed || self.webhooks_mutate()
     }
 
     /// Lets everybody who may change a write change it: `object` is the new state, in the version that is stored.
     pub(super) fn mutate(
         &self,
-        _attempt: &Attempt<'_>,
-        _object: &mut Value,
-        _options: &WriteOptions,
-        _turn: &mut Turn,
+        attempt: &Attempt<'_>,
+        object: &mut Value,
+        options: &WriteOptions,
+        turn: &mut Turn,
     ) -> Result<(), StatusError> {
+        let asked = Asked::of_write(attempt.operation, options);
+        let webhooks = (&mut turn.webhooks, turn.again);
+        turn.changed |= self.mutate_by_webhooks(attempt, object, &asked, webhooks)?;
         Ok(())
     }
 

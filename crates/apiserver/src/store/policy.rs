@@ -3,10 +3,10 @@
 //! Policies and bindings are compiled when they change, and looked at with every write; a store that has none pays
 //! nothing. [`compiled`] makes a policy ready, [`matching`] says whom it concerns, [`verdict`] runs it. What has been
 //! spent on one request is counted over all of its policies.
-mod asked;
+pub(super) mod asked;
 pub(super) mod compiled;
-mod matching;
-mod verdict;
+pub(super) mod matching;
+pub(super) mod verdict;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use super::json::text;
 use super::request::Subresource;
 use super::snapshot::Snapshot;
 use crate::registry::{Resource, StorageKey};
+pub(super) use compiled::OnFailure;
 use compiled::{Binding, Policy};
 
 /// The group of policies, bindings and webhooks.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use serde_json::Value;
 
+pub use super::webhooks::inquiry::Inquiry;
 use crate::auth::User;
 use crate::error::StatusError;
 use crate::object::Object;
@@ -117,6 +118,10 @@ pub struct WriteOptions {
     pub gate: Gate,
     /// What is wrong with how a patch is written: fields that it has twice.
     pub faults: Vec<String>,
+    /// What webhooks have been asked about this write.
+    pub inquiry: Inquiry,
+    /// Options that the client has given itself, by their names: as policies and webhooks see them.
+    pub given: Vec<(&'static str, String)>,
 }
 
 /// What depends on who writes. Asked while nothing else can write, so that what is judged is what is stored;
@@ -166,6 +171,9 @@ impl std::fmt::Debug for Gate {
 
 /// A request's warnings beyond these are not sent.
 const WARNINGS_MAX: usize = 64;
+/// Warnings that are longer together are cut, each to so many characters.
+const WARNED_CHARS_MAX: usize = 4096;
+const WARNING_CHARS_MAX: usize = 256;
 
 /// Texts that warn a client, gathered while its request is carried out; copies share them.
 #[derive(Debug, Clone, Default)]
@@ -181,9 +189,25 @@ impl Warnings {
         }
     }
 
-    /// Takes all texts.
+    /// Takes all texts. If they are too long together, each is cut, and those that do not fit even so are left out.
     pub fn take(&self) -> Vec<String> {
-        std::mem::take(&mut *self.0.lock())
+        let mut texts = std::mem::take(&mut *self.0.lock());
+        let length = |text: &String| text.chars().count();
+        if texts.iter().map(length).sum::<usize>() <= WARNED_CHARS_MAX {
+            return texts;
+        }
+        let mut told = 0;
+        texts.retain_mut(|text| {
+            if told >= WARNED_CHARS_MAX {
+                return false;
+            }
+            if let Some((end, _)) = text.char_indices().nth(WARNING_CHARS_MAX) {
+                text.truncate(end);
+            }
+            told += length(text);
+            true
+        });
+        texts
     }
 }
 
@@ -209,6 +233,17 @@ pub enum Propagation {
     Orphan,
 }
 
+impl Propagation {
+    /// As options name it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Background => "Background",
+            Self::Foreground => "Foreground",
+            Self::Orphan => "Orphan",
+        }
+    }
+}
+
 /// How a delete is to be done.
 #[derive(Debug, Clone, Default)]
 pub struct DeleteOptions {
@@ -226,6 +261,8 @@ pub struct DeleteOptions {
     pub warnings: Warnings,
     /// Who judges what is deleted.
     pub gate: Gate,
+    /// What webhooks have been asked about this delete.
+    pub inquiry: Inquiry,
 }
 
 /// What a delete did.

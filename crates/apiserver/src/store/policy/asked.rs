@@ -9,16 +9,74 @@ use crate::registry::Resource;
 use crate::store::Store;
 use crate::store::json::text;
 use crate::store::request::{
-    DeleteOptions, DryRun, FieldValidation, Gate, Subresource, Target, Warnings, WriteOptions,
+    DeleteOptions, DryRun, Gate, Subresource, Target, Warnings, WriteOptions,
 };
+use crate::store::webhooks::Turned;
+use crate::store::webhooks::inquiry::Inquiry;
 
-/// How a write is asked for, as far as policies can see it.
-pub(super) struct Asked<'a> {
+/// How a write is asked for, as far as policies and webhooks can see it.
+#[derive(Debug, Clone)]
+pub(in crate::store) struct Asked<'a> {
     pub(super) gate: &'a Gate,
-    pub(super) warnings: &'a Warnings,
+    pub(in crate::store) warnings: &'a Warnings,
+    pub(in crate::store) inquiry: &'a Inquiry,
     /// What `request.options` is.
     options: Value,
-    dry_run: bool,
+    pub(in crate::store) dry_run: bool,
+}
+
+impl<'a> Asked<'a> {
+    /// Of a create or an update.
+    pub(in crate::store) fn of_write(operation: &str, options: &'a WriteOptions) -> Self {
+        let kind = if operation == "CREATE" {
+            "CreateOptions"
+        } else {
+            "UpdateOptions"
+        };
+        let dry_run = options.dry_run == DryRun::All;
+        let mut asked = json!({"kind": kind, "apiVersion": "meta.k8s.io/v1"});
+        for (name, value) in &options.given {
+            asked[*name] = value.as_str().into();
+        }
+        if dry_run {
+            asked["dryRun"] = json!(["All"]);
+        }
+        Self {
+            gate: &options.gate,
+            warnings: &options.warnings,
+            inquiry: &options.inquiry,
+            options: asked,
+            dry_run,
+        }
+    }
+
+    /// Of a delete.
+    fn of_delete(options: &'a DeleteOptions) -> Self {
+        let mut asked = json!({"kind": "DeleteOptions", "apiVersion": "meta.k8s.io/v1"});
+        if let Some(seconds) = options.grace_seconds {
+            asked["gracePeriodSeconds"] = seconds.into();
+        }
+        if let Some(uid) = &options.uid {
+            asked["preconditions"]["uid"] = uid.as_str().into();
+        }
+        if let Some(version) = &options.resource_version {
+            asked["preconditions"]["resourceVersion"] = version.as_str().into();
+        }
+        if let Some(propagation) = options.propagation {
+            asked["propagationPolicy"] = propagation.name().into();
+        }
+        let dry_run = options.dry_run == DryRun::All;
+        if dry_run {
+            asked["dryRun"] = json!(["All"]);
+        }
+        Self {
+            gate: &options.gate,
+            warnings: &options.warnings,
+            inquiry: &options.inquiry,
+            options: asked,
+            dry_run,
+        }
+    }
 }
 
 impl Store {
@@ -28,26 +86,8 @@ impl Store {
         attempt: &Attempt<'_>,
         options: &WriteOptions,
     ) -> Result<(), StatusError> {
-        let asked = || {
-            let kind = if attempt.operation == "CREATE" {
-                "CreateOptions"
-            } else {
-                "UpdateOptions"
-            };
-            let mut asked = json!({"kind": kind, "apiVersion": "meta.k8s.io/v1"});
-            if let Some(manager) = &options.field_manager {
-                asked["fieldManager"] = manager.as_str().into();
-            }
-            asked["fieldValidation"] = match options.validation {
-                FieldValidation::Ignore => "Ignore",
-                FieldValidation::Warn => "Warn",
-                FieldValidation::Strict => "Strict",
-            }
-            .into();
-            asked
-        };
-        let dry_run = options.dry_run == DryRun::All;
-        self.ask_policies(attempt, asked, (&options.gate, &options.warnings, dry_run))
+        let asked = || Asked::of_write(attempt.operation, options);
+        self.ask_policies(attempt, asked, &options.inquiry)
     }
 
     /// The same of a change.
@@ -74,7 +114,7 @@ impl Store {
         self.ask_policies_of_write(&attempt, options)
     }
 
-    /// The same of a delete.
+    /// The same of a delete, of which there is nothing to change, although webhooks that change are asked, too.
     pub(in crate::store) fn ask_policies_of_delete(
         &self,
         (target, named): (Target<'_>, &str),
@@ -90,48 +130,43 @@ impl Store {
             object: None,
             before: Some(before),
         };
-        let asked = || {
-            let mut asked = json!({"kind": "DeleteOptions", "apiVersion": "meta.k8s.io/v1"});
-            if let Some(seconds) = options.grace_seconds {
-                asked["gracePeriodSeconds"] = seconds.into();
-            }
-            asked
-        };
-        let dry_run = options.dry_run == DryRun::All;
-        self.ask_policies(&attempt, asked, (&options.gate, &options.warnings, dry_run))
+        if self.has_webhooks() && options.inquiry.asks() {
+            let asked = Asked::of_delete(options);
+            let turn = (&mut Turned::default(), false);
+            self.mutate_by_webhooks(&attempt, &mut Value::Null, &asked, turn)?;
+        }
+        self.ask_policies(&attempt, || Asked::of_delete(options), &options.inquiry)
     }
 
-    fn ask_policies(
+    fn ask_policies<'a>(
         &self,
         attempt: &Attempt<'_>,
-        asked: impl Fn() -> Value,
-        (gate, warnings, dry_run): (&Gate, &Warnings, bool),
+        asked: impl Fn() -> Asked<'a>,
+        inquiry: &Inquiry,
     ) -> Result<(), StatusError> {
         let policies = self.policies.that(Does::Validate);
-        if policies.is_empty() || attempt.is_exempt() {
-            return Ok(());
+        if !policies.is_empty() && !attempt.is_exempt() {
+            let mut question = Question {
+                store: self,
+                attempt,
+                asked: asked(),
+                budget: STEPS_MAX,
+                denied: None,
+            };
+            question.put_to(policies);
+            if let Some(denied) = question.denied {
+                return Err(refusal(attempt, denied));
+            }
         }
-        let mut question = Question {
-            store: self,
-            attempt,
-            asked: Asked {
-                gate,
-                warnings,
-                options: asked(),
-                dry_run,
-            },
-            budget: STEPS_MAX,
-            denied: None,
-        };
-        question.put_to(policies);
-        question
-            .denied
-            .map_or(Ok(()), |denied| Err(refusal(attempt, denied)))
+        if self.has_webhooks() && inquiry.asks() {
+            self.ask_webhooks(attempt, &asked())?;
+        }
+        Ok(())
     }
 }
 
 /// The `request` of a write.
-pub(super) fn request(attempt: &Attempt<'_>, res: &Resource, asked: &Asked<'_>) -> Value {
+pub(in crate::store) fn request(attempt: &Attempt<'_>, res: &Resource, asked: &Asked<'_>) -> Value {
     let kind = |res: &Resource| match attempt.sub {
         Subresource::Scale => json!({"group": "autoscaling", "version": "v1", "kind": "Scale"}),
         _ => json!({"group": res.group, "version": res.version, "kind": res.kind}),

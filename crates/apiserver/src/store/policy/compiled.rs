@@ -26,9 +26,20 @@ pub(super) struct Validation {
 
 /// What becomes of a write whose policy cannot be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum OnFailure {
+pub(in crate::store) enum OnFailure {
     Refuse,
     Ignore,
+}
+
+impl OnFailure {
+    /// What the `failurePolicy` of a policy or webhook says.
+    pub(in crate::store) fn of(holder: &Value) -> Self {
+        if holder["failurePolicy"] == "Ignore" {
+            Self::Ignore
+        } else {
+            Self::Refuse
+        }
+    }
 }
 
 /// A policy, ready to be asked.
@@ -81,6 +92,11 @@ impl Scopes {
 }
 
 impl Expression {
+    /// A condition under which a policy or webhook is asked.
+    pub(in crate::store) fn condition(text: &str, scopes: &Scopes) -> Self {
+        Self::new(text, &scopes.conditions, Gives::Bool)
+    }
+
     fn new(text: &str, scope: &Scope, gives: Gives) -> Self {
         Self {
             text: text.to_owned(),
@@ -105,7 +121,7 @@ impl Policy {
         scopes.declared();
         let conditions = list(spec, "matchConditions")
             .iter()
-            .map(|one| Expression::new(text(one, "expression"), &scopes.conditions, Gives::Bool));
+            .map(|one| Expression::condition(text(one, "expression"), &scopes));
         let validations = list(spec, "validations")
             .iter()
             .map(|one| Validation::new(one, &scopes));
@@ -116,11 +132,7 @@ impl Policy {
         let kind = &spec["paramKind"];
         let params = (text(kind, "apiVersion"), text(kind, "kind"));
         Self {
-            on_failure: if spec["failurePolicy"] == "Ignore" {
-                OnFailure::Ignore
-            } else {
-                OnFailure::Refuse
-            },
+            on_failure: OnFailure::of(spec),
             param_kind: kind
                 .is_object()
                 .then(|| (params.0.to_owned(), params.1.to_owned())),

@@ -10,8 +10,10 @@ use crate::store::json::{list, text};
 
 /// What is concerned.
 #[derive(Debug)]
-pub(super) struct Match {
+pub(in crate::store) struct Match {
     rules: Vec<Rule>,
+    /// Whether no rules mean everything.
+    or_all: bool,
     excluded: Vec<Rule>,
     namespaces: Option<LabelSelector>,
     objects: Option<LabelSelector>,
@@ -31,14 +33,26 @@ struct Rule {
 impl Match {
     /// Reads `matchConstraints` or `matchResources`.
     pub(super) fn new(spec: &Value) -> Self {
-        let rules = |name: &str| list(spec, name).iter().map(Rule::new).collect();
+        let mut read = Self::of(spec, "resourceRules");
+        read.or_all = true;
+        read.excluded = rules(spec, "excludeResourceRules");
+        read
+    }
+
+    /// Reads a webhook.
+    pub(in crate::store) fn of_webhook(hook: &Value) -> Self {
+        Self::of(hook, "rules")
+    }
+
+    fn of(spec: &Value, name: &str) -> Self {
         let selector = |name: &str| {
             let selector = LabelSelector::from_object(&spec[name]);
             (spec[name].is_object() && !selector.is_everything()).then_some(selector)
         };
         Self {
-            rules: rules("resourceRules"),
-            excluded: rules("excludeResourceRules"),
+            rules: rules(spec, name),
+            or_all: false,
+            excluded: Vec::new(),
             namespaces: selector("namespaceSelector"),
             objects: selector("objectSelector"),
             equivalent: spec["matchPolicy"] != "Exact",
@@ -46,13 +60,13 @@ impl Match {
     }
 
     /// In which version of the resource the write is to be looked at, if it is concerned.
-    pub(super) fn concerns(
+    pub(in crate::store) fn concerns(
         &self,
         attempt: &Attempt<'_>,
         labels: &dyn Fn(&str) -> Option<Value>,
         registry: &Registry,
     ) -> Option<Arc<Resource>> {
-        let found = if self.rules.is_empty() {
+        let found = if self.rules.is_empty() && self.or_all {
             Some(Arc::clone(attempt.res))
         } else {
             self.one_of(&self.rules, attempt, registry)
@@ -107,6 +121,10 @@ impl Match {
         let mut states = attempt.object.into_iter().chain(attempt.before);
         states.any(|state| selects(selector, state))
     }
+}
+
+fn rules(spec: &Value, name: &str) -> Vec<Rule> {
+    list(spec, name).iter().map(Rule::new).collect()
 }
 
 fn selects(selector: &LabelSelector, object: &Value) -> bool {

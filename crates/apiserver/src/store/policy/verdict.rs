@@ -4,7 +4,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::asked::{Asked, request};
-use super::compiled::{Action, Binding, OnFailure, ParamRef, Policy, Validation};
+use super::compiled::{Action, Binding, Expression, OnFailure, ParamRef, Policy, Validation};
 use super::{Attempt, Policed};
 use crate::auth::User;
 use crate::crd::cel::admission::{Evaluation, Given, Unanswered, Values};
@@ -17,6 +17,8 @@ use crate::store::{Store, convert, namespaces, scale};
 
 /// Steps of all expressions of all policies for one write.
 pub(super) const STEPS_MAX: u64 = 10_000_000;
+/// Steps of all conditions of one webhook.
+const CONDITION_STEPS_MAX: u64 = STEPS_MAX / 4;
 /// The longest message that an expression makes.
 const MESSAGE_BYTES_MAX: usize = 5 * 1024;
 const NO_BUDGET: &str =
@@ -151,7 +153,7 @@ impl Question<'_> {
         said: (&str, &str),
     ) {
         values.name("params", params, &mut self.budget);
-        match self.is_meant(policy, values) {
+        match self.is_meant((&policy.conditions, policy.on_failure), values) {
             Ok(true) => {}
             Ok(false) => return,
             Err(why) => return self.failed(policy, binding, said, &why),
@@ -187,8 +189,12 @@ impl Question<'_> {
     }
 
     /// Whether the conditions under which a policy is asked hold.
-    fn is_meant(&mut self, policy: &Policy, values: &Values) -> Result<bool, String> {
-        if policy.conditions.is_empty() {
+    fn is_meant(
+        &mut self,
+        (conditions, on_failure): (&[Expression], OnFailure),
+        values: &Values,
+    ) -> Result<bool, String> {
+        if conditions.is_empty() {
             return Ok(true);
         }
         let mut values = values.clone();
@@ -196,7 +202,7 @@ impl Question<'_> {
         let none = Default::default();
         let mut evaluation = Evaluation::new(&values, &none);
         let mut errors = Vec::new();
-        for condition in &policy.conditions {
+        for condition in conditions {
             let result = match &condition.program {
                 Ok(program) => evaluation.run(program, &mut self.budget),
                 Err(why) => Err(Unanswered::Error(format!("compilation error: {why}"))),
@@ -210,7 +216,7 @@ impl Question<'_> {
         }
         match errors.as_slice() {
             [] => Ok(true),
-            _ if policy.on_failure == OnFailure::Ignore => Ok(false),
+            _ if on_failure == OnFailure::Ignore => Ok(false),
             [one] => Err(one.clone()),
             many => Err(format!("[{}]", many.join(", "))),
         }
@@ -366,6 +372,24 @@ impl Question<'_> {
         };
         Asks::new(Arc::new(decide), request)
     }
+}
+
+/// Whether the conditions hold under which a webhook is asked of a write, seen in a version of the resource.
+pub(in crate::store) fn conditions_hold(
+    store: &Store,
+    (attempt, res): (&Attempt<'_>, &Arc<Resource>),
+    asked: &Asked<'_>,
+    conditions: (&[Expression], OnFailure),
+) -> Result<bool, String> {
+    let mut question = Question {
+        store,
+        attempt,
+        asked: asked.clone(),
+        budget: CONDITION_STEPS_MAX,
+        denied: None,
+    };
+    let values = question.values(res);
+    question.is_meant(conditions, &values)
 }
 
 fn in_error(text: &str, why: &str) -> String {
