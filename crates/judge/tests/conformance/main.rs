@@ -5,6 +5,7 @@
 mod access;
 mod apply;
 mod deletes;
+mod hooks;
 mod kinds;
 mod lists;
 mod suite;

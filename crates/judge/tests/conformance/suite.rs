@@ -8,7 +8,7 @@ use tokio::sync::OnceCell;
 use tombolo_judge::{Cluster, Kind, Parts};
 
 use crate::world::{self, Case, World};
-use crate::{access, apply, deletes, kinds, lists, watches, writes};
+use crate::{access, apply, deletes, hooks, kinds, lists, watches, writes};
 
 /// Every case on every kind of server. The clusters end with the tests, which own them.
 pub(crate) fn trials() -> Result<Vec<Trial>> {
@@ -39,6 +39,7 @@ fn cases() -> Vec<Case> {
     cases.extend(apply::cases());
     cases.extend(kinds::cases());
     cases.extend(access::cases());
+    cases.extend(hooks::cases());
     cases
 }
 

@@ -8,7 +8,6 @@
 mod cluster_loss;
 mod connector;
 mod load;
-mod machine;
 mod peer;
 mod requests;
 mod world;

@@ -15,11 +15,8 @@ use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tombolo_wire::transport::TransportHeader;
 
-use crate::world::DEADLINE;
-
 enum Order {
-    /// Says that it has stopped, and stops until nobody holds the other end.
-    Freeze(Sender<()>, Receiver<()>),
+    Freeze(Receiver<()>),
     Drain,
     Kill,
 }
@@ -76,13 +73,11 @@ impl Peer {
         self.orders.as_ref().unwrap().try_send(order).ok();
     }
 
-    /// Stops the thread: from here on nothing is read or answered, and nothing is closed.
+    /// Stops the thread: nothing is read or answered, and nothing is closed.
     pub(crate) fn freeze(&mut self) {
         let (thaw, wait) = channel();
-        let (stopped, has_stopped) = channel();
-        self.order(Order::Freeze(stopped, wait));
+        self.order(Order::Freeze(wait));
         self.thaw = Some(thaw);
-        has_stopped.recv_timeout(DEADLINE).unwrap();
     }
 
     pub(crate) fn thaw(&mut self) {
@@ -130,8 +125,7 @@ async fn run(
     loop {
         tokio::select! {
             order = orders.recv() => match order {
-                Some(Order::Freeze(stopped, wait)) => {
-                    stopped.send(()).ok();
+                Some(Order::Freeze(wait)) => {
                     wait.recv().ok();
                 }
                 Some(Order::Drain) => drain.notify_waiters(),
