@@ -1,7 +1,7 @@
 //! The same script against both kinds of cluster: where their answers differ, ours is wrong.
 use anyhow::Result;
 
-use crate::play::Player;
+use crate::play::{Player, is_answer};
 use crate::script::Step;
 
 /// One compared step.
@@ -20,11 +20,15 @@ pub struct Compared {
 impl Compared {
     /// Whether nobody can tell them apart.
     pub fn is_same(&self) -> bool {
-        self.ours == self.real
+        self.ours == self.real && is_answer(&self.real)
     }
 
-    /// The lines that differ: `-` is the real one's, `+` ours.
+    /// The lines that differ: `-` is the real one's, `+` ours; `=` what neither of them did.
     pub fn difference(&self) -> String {
+        if self.ours == self.real {
+            let lines = self.real.lines().map(|line| format!("= {line}"));
+            return lines.collect::<Vec<_>>().join("\n");
+        }
         difference(&self.real, &self.ours)
     }
 }
@@ -85,6 +89,20 @@ fn difference(left: &str, right: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_neither_side_comes_to_is_not_the_same() {
+        let compared = |answer: &str| Compared {
+            step: "until false".to_owned(),
+            line: 1,
+            real: answer.to_owned(),
+            ours: answer.to_owned(),
+        };
+        assert!(compared("exit 1\n").is_same());
+        let never = compared("did not come within 1s: exit 1\n");
+        assert!(!never.is_same());
+        assert_eq!(never.difference(), "= did not come within 1s: exit 1");
+    }
 
     #[test]
     fn a_difference_names_the_lines_of_either_side() {

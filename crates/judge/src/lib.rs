@@ -9,6 +9,7 @@ pub mod compare;
 mod daemon;
 pub mod fuzz;
 mod managed;
+pub mod managers;
 pub mod normal;
 mod ours;
 pub mod play;

@@ -13,13 +13,25 @@ use tokio::process::Command;
 
 use crate::Cluster;
 use crate::binaries::path_with_kubectl;
+use crate::managers::settle;
 use crate::normal::normal;
 use crate::script::{Action, Step};
 
 /// One step takes no longer.
-const STEP_DEADLINE: Duration = Duration::from_secs(60);
+const STEP_DEADLINE: Duration = Duration::from_secs(180);
 /// What is waited for comes before this.
-const UNTIL_DEADLINE: Duration = Duration::from_secs(40);
+const UNTIL_DEADLINE: Duration = Duration::from_secs(120);
+
+/// How what is no answer begins.
+const NO_ANSWER: &str = "no answer";
+const NO_END: &str = "no end within";
+const NOT_COME: &str = "did not come within";
+
+/// Whether a step came to anything. What both sides fail to do is nothing that they do alike.
+pub(crate) fn is_answer(text: &str) -> bool {
+    let none = [NO_ANSWER, NO_END, NOT_COME];
+    !none.iter().any(|none| text.starts_with(none))
+}
 
 /// Who plays scripts against a cluster.
 pub struct Player {
@@ -87,7 +99,7 @@ impl Player {
         }
         let output = tokio::time::timeout(STEP_DEADLINE, child.wait_with_output()).await;
         let Ok(output) = output else {
-            return Ok((false, format!("no end within {STEP_DEADLINE:?}\n")));
+            return Ok((false, format!("{NO_END} {STEP_DEADLINE:?}\n")));
         };
         let output = output.context("wait for a shell")?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -118,10 +130,7 @@ impl Player {
                 return Ok(String::new());
             }
             if Instant::now() > deadline {
-                return Ok(format!(
-                    "did not come within {UNTIL_DEADLINE:?}: {}",
-                    normal(&shown)
-                ));
+                return Ok(format!("{NOT_COME} {UNTIL_DEADLINE:?}: {}", normal(&shown)));
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
@@ -133,24 +142,35 @@ impl Player {
         headers: &[(String, String)],
         body: &str,
     ) -> Result<String> {
-        let mut request = http::Request::builder().method(method).uri(path);
-        for (name, value) in headers {
-            request = request.header(name, value);
-        }
-        let request = request
-            .body(kube::client::Body::from(body.as_bytes().to_vec()))
-            .with_context(|| format!("make the request {method} {path}"))?;
+        let make = || {
+            let mut request = http::Request::builder().method(method).uri(path);
+            for (name, value) in headers {
+                request = request.header(name, value);
+            }
+            request
+                .body(kube::client::Body::from(body.as_bytes().to_vec()))
+                .with_context(|| format!("make the request {method} {path}"))
+        };
+        let (first, second) = (make()?, make()?);
         let whole = async {
-            let response = self.client.send(request).await.context("send a request")?;
+            let mut answer = self.client.send(first).await;
+            // One that was kept, and that the server had given up meanwhile.
+            if answer.as_ref().is_err_and(was_closed) {
+                answer = self.client.send(second).await;
+            }
+            let response = answer.context("send a request")?;
             let (head, body) = response.into_parts();
             // A watch ends when it is told to (`timeoutSeconds`), everything else at once.
             let bytes = body.collect().await.context("read an answer")?.to_bytes();
             anyhow::Ok((head, bytes))
         };
         let Ok(answer) = tokio::time::timeout(STEP_DEADLINE, whole).await else {
-            return Ok(format!("no answer within {STEP_DEADLINE:?}\n"));
+            return Ok(format!("{NO_ANSWER} within {STEP_DEADLINE:?}\n"));
         };
-        let (head, bytes) = answer?;
+        let (head, bytes) = match answer {
+            Ok(answer) => answer,
+            Err(error) => return Ok(format!("{NO_ANSWER}: {error:#}\n")),
+        };
         let mut shown = format!("{}\n", head.status.as_u16());
         for name in [
             "content-type",
@@ -172,12 +192,25 @@ impl Player {
     }
 }
 
-/// JSON one field a line, also where it is one document a line, as in watches; other text as it is.
+/// Whether the connection ended before anything of an answer came.
+fn was_closed(error: &kube::Error) -> bool {
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<hyper::Error>() {
+            return error.is_incomplete_message() || error.is_canceled() || error.is_closed();
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// JSON one field a line, the lists of managers in an order without times; also where it is one document a line, as in watches; other text as it is.
 fn readable(bytes: &[u8]) -> String {
     let stream = serde_json::Deserializer::from_slice(bytes).into_iter::<Value>();
     let documents: Result<Vec<Value>, _> = stream.collect();
     match documents {
-        Ok(documents) => {
+        Ok(mut documents) => {
+            documents.iter_mut().for_each(settle);
             let shown = documents.iter().map(|document| format!("{document:#}\n"));
             shown.collect()
         }

@@ -57,6 +57,14 @@ impl Script {
         format!("{stem}:{}: {step}", step.line)
     }
 
+    /// What says that it was not played to its end.
+    fn failed(&self, error: &anyhow::Error) -> Trial {
+        let stem = self.file.file_stem().unwrap_or_default().to_string_lossy();
+        let why = format!("{error:#}");
+        let name = format!("{stem}: the whole script is played");
+        Trial::test(name, move || Err(why.into()))
+    }
+
     fn not_run(&self) -> Vec<Trial> {
         let compared = self.steps.iter().filter(|step| step.is_compared());
         compared
@@ -83,8 +91,8 @@ fn scripts() -> Result<Vec<Script>> {
 
 /// How much must be the same. Anything less fails the run; each difference is printed in any case.
 const SAME_PERCENT_MIN: usize = 99;
-/// Scripts that have not begun by then are counted as ignored, and said.
-const BEGIN_DEADLINE: Duration = Duration::from_secs(25 * 60);
+/// Scripts that have not begun by then are counted as ignored, and said; where the real one is required they fail.
+const BEGIN_DEADLINE: Duration = Duration::from_secs(60 * 60);
 /// Makes each difference a failure of its own.
 const STRICT: &str = "TOMBOLO_DIFFERENCES";
 
@@ -101,6 +109,9 @@ async fn play(scripts: Vec<Script>) -> Result<Vec<Trial>> {
     for script in &scripts {
         if began.elapsed() > BEGIN_DEADLINE {
             say(&format!("NOT RUN, out of time: {}", script.file.display()));
+            if binaries::required() {
+                trials.push(script.failed(&anyhow::anyhow!("out of time before it began")));
+            }
             trials.extend(script.not_run());
             continue;
         }
@@ -109,7 +120,13 @@ async fn play(scripts: Vec<Script>) -> Result<Vec<Trial>> {
             .file_stem()
             .unwrap_or_default()
             .to_string_lossy();
-        let compared = compare(&script.steps, (&real, &ours)).await?;
+        let compared = match compare(&script.steps, (&real, &ours)).await {
+            Ok(compared) => compared,
+            Err(error) => {
+                trials.push(script.failed(&error));
+                continue;
+            }
+        };
         let differ = compared.iter().filter(|step| !step.is_same()).count();
         say(&format!(
             "{stem}: {} of {} are the same",

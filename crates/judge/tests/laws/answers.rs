@@ -7,12 +7,12 @@ use http::Method;
 use kube::Client;
 use proptest::collection::vec;
 use serde_json::{Value, json};
-use tombolo_judge::{Cluster, Kind, Parts, normal};
+use tombolo_judge::{Cluster, Kind, Parts, managers, normal};
 
 use crate::operation::{Step, ask, collection, make_namespace, perform, step};
 
 const CASES: u32 = 10;
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(300);
 
 pub(crate) fn law() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -88,6 +88,7 @@ async fn play(client: &Client, namespace: &str, steps: &[Step]) -> Result<Vec<St
 
 /// An object without what may differ; its version says only whether it is another than the one before.
 fn answer(mut object: Value, versions: &mut BTreeMap<String, String>) -> String {
+    managers::settle(&mut object);
     let metadata = &mut object["metadata"];
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let version = text(&metadata["resourceVersion"]);
