@@ -296,7 +296,7 @@ func candidate(e *env, name string, leads chan<- string) leaderelection.LeaderEl
 			Client:     e.typed.CoordinationV1(),
 			LockConfig: resourcelock.ResourceLockConfig{Identity: name},
 		},
-		LeaseDuration: 4 * time.Second, RenewDeadline: 3 * time.Second, RetryPeriod: 200 * time.Millisecond,
+		LeaseDuration: 30 * time.Second, RenewDeadline: 20 * time.Second, RetryPeriod: 200 * time.Millisecond,
 		ReleaseOnCancel: true,
 		Callbacks: leaderelection.LeaderCallbacks{
 			OnStartedLeading: func(ctx context.Context) { leads <- name; <-ctx.Done() },
@@ -310,8 +310,13 @@ func leaderElection(ctx context.Context, e *env) error {
 	one, resign := context.WithCancel(ctx)
 	defer resign()
 	go leaderelection.RunOrDie(one, candidate(e, "one", leads))
-	if who := <-leads; who != "one" {
-		return fmt.Errorf("%s leads, not one", who)
+	select {
+	case <-ctx.Done():
+		return fmt.Errorf("nobody leads")
+	case who := <-leads:
+		if who != "one" {
+			return fmt.Errorf("%s leads, not one", who)
+		}
 	}
 	two, stop := context.WithCancel(ctx)
 	defer stop()

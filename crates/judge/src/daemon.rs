@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::process::Process;
 
 const PORT: u16 = 6443;
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A running process and its directory. It ends with this value.
 #[derive(Debug)]

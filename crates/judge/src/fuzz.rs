@@ -18,7 +18,7 @@ use tombolo_apiserver::run::{Config, InProcess};
 /// Inputs after which the server is a new one: what they made would pile up.
 const INPUTS_MAX: usize = 500;
 /// No input may keep the server busy longer, even without optimization.
-const DEADLINE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(60);
 /// Larger inputs find nothing that smaller ones do not.
 pub const BYTES_MAX: usize = 64 * 1024;
 

@@ -7,7 +7,9 @@ use tempfile::TempDir;
 use tombolo_apiserver::db::{Controllers, LoopbackEndpoints, Storage};
 use tombolo_apiserver::run::{Config, Running};
 
-use crate::real::Parts;
+use crate::real::{Parts, free_address};
+
+const PORT: u16 = 6443;
 
 /// A running API server and its directory.
 #[derive(Debug)]
@@ -29,6 +31,8 @@ impl Ours {
             .tempdir()
             .context("create a directory for a cluster")?;
         let mut config = Config::memory();
+        // An address of its own: the port is still free when it starts again.
+        config.listen = SocketAddr::from((free_address()?, PORT));
         config.storage = Storage::Dir(dir.path().join("data"));
         config.kubeconfig = Some(dir.path().join("kubeconfig"));
         name.clone_into(&mut config.cluster);
@@ -38,7 +42,6 @@ impl Ours {
             config.controllers = Controllers::Off;
         }
         let running = Running::start(&config).await?;
-        config.listen = running.address();
         Ok(Self {
             dir,
             config,

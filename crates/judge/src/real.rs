@@ -18,8 +18,10 @@ const ETCD_PORT: u16 = 2379;
 const ETCD_PEER_PORT: u16 = 2380;
 const API_PORT: u16 = 6443;
 const CONTROLLERS_PORT: u16 = 10257;
-/// A busy machine with two cores takes half a minute.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// A busy machine with two cores takes half a minute, one that is overloaded several.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// How often a cluster is begun if a part of it ends at once, as when somebody takes its port first.
+const STARTS_MAX: usize = 3;
 const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 const SERVICES: &str = "10.96.0.0/16";
 
@@ -72,6 +74,19 @@ impl Real {
         fsync: Fsync,
     ) -> Result<Self> {
         tombolo_shell::tls::install_provider();
+        let mut starts = 0;
+        loop {
+            let mut real = Self::spawn(binaries, name, fsync)?;
+            starts += 1;
+            match real.begin(parts).await {
+                Ok(()) => return Ok(real),
+                Err(_ended) if starts < STARTS_MAX && real.alive().is_err() => {}
+                Err(error) => return Err(real.keep(error)),
+            }
+        }
+    }
+
+    fn spawn(binaries: &Binaries, name: &str, fsync: Fsync) -> Result<Self> {
         let dir = tempfile::Builder::new()
             .prefix("tombolo-real-")
             .tempdir()
@@ -84,21 +99,29 @@ impl Real {
             &dir.path().join("etcd.log"),
         )?;
         let api = start_api(binaries, dir.path(), address)?;
-        let mut real = Self {
+        Ok(Self {
             dir,
             binaries: binaries.clone(),
             address,
             etcd,
             api,
             controllers: None,
-        };
-        let began = real.wait_ready().await;
-        began.map_err(|error| real.keep(error))?;
+        })
+    }
+
+    async fn begin(&mut self, parts: Parts) -> Result<()> {
+        self.wait_ready().await?;
         if parts == Parts::All {
-            let begun = real.start_controllers().await;
-            begun.map_err(|error| real.keep(error))?;
+            self.start_controllers().await?;
         }
-        Ok(real)
+        Ok(())
+    }
+
+    /// Fails if a part has ended.
+    fn alive(&mut self) -> Result<()> {
+        self.etcd.alive()?;
+        self.api.alive()?;
+        self.controllers.as_mut().map_or(Ok(()), Process::alive)
     }
 
     /// The administrator's kubeconfig.
@@ -179,11 +202,7 @@ impl Real {
             if matches!(answer, Ok(Ok(_))) {
                 return Ok(());
             }
-            self.etcd.alive()?;
-            self.api.alive()?;
-            if let Some(controllers) = &mut self.controllers {
-                controllers.alive()?;
-            }
+            self.alive()?;
             if Instant::now() > deadline {
                 bail!(
                     "no answer from {path} within {PATIENCE:?}\n{}",

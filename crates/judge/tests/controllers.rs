@@ -9,8 +9,12 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::{Value, json};
 use tombolo_judge::{Kind, Managed};
 
-/// What comes, comes before this.
+/// What comes, comes before this once the controllers are at work.
 const PATIENCE: Duration = Duration::from_secs(90);
+/// The controllers are at work before this.
+const START: Duration = Duration::from_secs(300);
+/// How often a write is tried again because somebody else wrote first.
+const CONFLICTS_MAX: usize = 100;
 
 const TESTS: &[&str] = &[
     "a_deployment_becomes_pods_behind_a_service",
@@ -39,6 +43,13 @@ fn main() -> Result<ExitCode> {
 async fn run() -> Result<Vec<Trial>> {
     let cluster = Managed::start("managed").await?;
     let api = Client(cluster.client().await?);
+    let account = "/api/v1/namespaces/default/serviceaccounts/default";
+    let begun = api
+        .within(START, account, "the default account", |found| {
+            !found.is_null()
+        })
+        .await;
+    begun.with_context(|| cluster.log())?;
     let outcomes = tokio::join!(deployment(&api), owner(&api), namespace(&api), job(&api));
     let outcomes = [outcomes.0, outcomes.1, outcomes.2, outcomes.3];
     let log = cluster.log();
@@ -69,9 +80,34 @@ impl Client {
         Ok(serde_json::from_str(&text)?)
     }
 
+    /// Changes the status of what is at a path, which the controllers change at the same time.
+    async fn set_status(&self, path: &str, change: impl Fn(&mut Value)) -> Result<()> {
+        for _ in 0..CONFLICTS_MAX {
+            let mut object = self.get(path).await?;
+            change(&mut object);
+            let put = self.send("PUT", &format!("{path}/status"), object).await;
+            let Err(error) = put else { return Ok(()) };
+            match error.downcast_ref::<kube::Error>() {
+                Some(kube::Error::Api(status)) if status.code == 409 => {}
+                _ => return Err(error),
+            }
+        }
+        bail!("{path} was changed {CONFLICTS_MAX} times meanwhile")
+    }
+
     /// What is at a path, once it is as it shall be; what is not there is null.
     async fn until(&self, path: &str, what: &str, holds: impl Fn(&Value) -> bool) -> Result<Value> {
-        let deadline = Instant::now() + PATIENCE;
+        self.within(PATIENCE, path, what, holds).await
+    }
+
+    async fn within(
+        &self,
+        patience: Duration,
+        path: &str,
+        what: &str,
+        holds: impl Fn(&Value) -> bool,
+    ) -> Result<Value> {
+        let deadline = Instant::now() + patience;
         loop {
             let found = self.get(path).await.unwrap_or(Value::Null);
             if holds(&found) {
@@ -118,12 +154,12 @@ async fn deployment(api: &Client) -> Result<()> {
         let path = format!("{default}/pods/{name}");
         api.send("POST", &format!("{path}/binding"), binding)
             .await?;
-        let mut pod = api.get(&path).await?;
         let ip = format!("10.1.0.{}", at + 1);
-        pod["status"] = json!({"phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}],
+        let status = json!({"phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}],
             "conditions": [{"type": "Ready", "status": "True",
                             "lastTransitionTime": "2026-01-01T00:00:00Z"}]});
-        api.send("PUT", &format!("{path}/status"), pod).await?;
+        api.set_status(&path, |pod| pod["status"] = status.clone())
+            .await?;
     }
     api.until(&format!("{deployments}/web"), "two that serve", |found| {
         found["status"]["availableReplicas"] == 2
@@ -179,11 +215,11 @@ async fn job(api: &Client) -> Result<()> {
     let found = api
         .until(pods, "a Pod", |list| items(list).len() == 1)
         .await?;
-    let mut pod = items(&found)[0].clone();
+    let pod = &items(&found)[0];
     let name = pod["metadata"]["name"].as_str().unwrap_or_default();
-    let path = format!("/api/v1/namespaces/default/pods/{name}/status");
-    pod["status"]["phase"] = json!("Succeeded");
-    api.send("PUT", &path, pod).await?;
+    let path = format!("/api/v1/namespaces/default/pods/{name}");
+    api.set_status(&path, |pod| pod["status"]["phase"] = json!("Succeeded"))
+        .await?;
     api.until(&format!("{jobs}/once"), "its end", |found| {
         found["status"]["completionTime"].is_string()
     })

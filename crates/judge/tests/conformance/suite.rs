@@ -10,6 +10,9 @@ use tombolo_judge::{Cluster, Kind, Parts};
 use crate::world::{self, Case, World};
 use crate::{access, apply, deletes, hooks, kinds, lists, watches, writes};
 
+/// The cluster of one kind, or why there is none: every case says it, none tries again.
+type Shared = OnceCell<Result<Cluster, String>>;
+
 /// Every case on every kind of server. The clusters end with the tests, which own them.
 pub(crate) fn trials() -> Result<Vec<Trial>> {
     let available = Kind::available()?;
@@ -19,7 +22,7 @@ pub(crate) fn trials() -> Result<Vec<Trial>> {
     let runtime = Arc::new(runtime);
     let mut trials = Vec::new();
     for kind in [Kind::Ours, Kind::Real] {
-        let cluster = Arc::new(OnceCell::new());
+        let cluster = Arc::new(Shared::new());
         for case in cases() {
             let name = format!("{}::{}", kind.name(), case.name);
             let (runtime, cluster) = (Arc::clone(&runtime), Arc::clone(&cluster));
@@ -44,15 +47,14 @@ fn cases() -> Vec<Case> {
 }
 
 /// Runs one case on the cluster that all cases of its kind share.
-fn run(
-    runtime: &Runtime,
-    kind: Kind,
-    cluster: &OnceCell<Cluster>,
-    case: &Case,
-) -> Result<(), Failed> {
+fn run(runtime: &Runtime, kind: Kind, cluster: &Shared, case: &Case) -> Result<(), Failed> {
     let ran = runtime.block_on(async {
-        let started = || Cluster::start(kind, "conformance", Parts::All);
-        let cluster = cluster.get_or_try_init(started).await?;
+        let started = || async {
+            let cluster = Cluster::start(kind, "conformance", Parts::All).await;
+            cluster.map_err(|error| format!("{error:#}"))
+        };
+        let cluster = cluster.get_or_init(started).await.as_ref();
+        let cluster = cluster.map_err(|error| anyhow::anyhow!("{error}"))?;
         let world = World::new(cluster, case.name).await?;
         let done = tokio::time::timeout(world::DEADLINE, (case.body)(world)).await;
         done.map_err(|_elapsed| anyhow::anyhow!("not done in time"))??;

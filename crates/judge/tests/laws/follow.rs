@@ -19,7 +19,9 @@ use crate::operation::{Operation, Step, Version, make_namespace, perform, step};
 
 const CASES: u32 = 4;
 /// What one case may take.
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(180);
+/// What who follows may take to come to what is stored, once nothing is written any more.
+const CONVERGENCE: Duration = Duration::from_secs(60);
 /// Before the next attempt at what has failed.
 const AGAIN: Duration = Duration::from_millis(10);
 /// One conflict after the other: somebody else always wins.
@@ -81,7 +83,7 @@ async fn case(daemon: &mut Daemon, namespace: &str, plan: Plan) -> Result<()> {
         let state = versions(&state.items)?;
         for (what, mut seen) in [("list and watch", listed), ("initial events", streamed)] {
             let same = seen.wait_for(|seen| *seen == state);
-            let same = tokio::time::timeout(DEADLINE / 3, same).await.is_ok();
+            let same = tokio::time::timeout(CONVERGENCE, same).await.is_ok();
             let found = seen.borrow().clone();
             ensure!(same, "{what}: {found:?} is not {state:?}");
         }
@@ -114,7 +116,7 @@ async fn wait_for(reader: &reflector::Store<ConfigMap>, state: &State) -> Result
         if found == *state {
             return Ok(());
         }
-        let late = begun.elapsed() > DEADLINE / 3;
+        let late = begun.elapsed() > CONVERGENCE;
         ensure!(!late, "kube's watcher: {found:?} is not {state:?}");
         tokio::time::sleep(AGAIN).await;
     }
