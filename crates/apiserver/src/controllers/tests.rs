@@ -29,7 +29,7 @@ async fn until(world: &World, what: &str, holds: impl Fn(&World) -> bool) {
             versions.changed().await.unwrap();
         }
     };
-    let done = tokio::time::timeout(Duration::from_secs(10), wait).await;
+    let done = tokio::time::timeout(Duration::from_secs(60), wait).await;
     assert!(done.is_ok(), "waited in vain for {what}");
 }
 
@@ -82,7 +82,7 @@ async fn rolled_out(world: &World, name: &str, replicas: i64) {
         }
         let version = world.db.resource_version();
         let changed = tokio::time::timeout(
-            Duration::from_secs(5),
+            Duration::from_secs(60),
             until(world, "the next step", |world| {
                 world.db.resource_version() > version
             }),

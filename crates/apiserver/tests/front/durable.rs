@@ -1,10 +1,10 @@
 //! What was acknowledged is there: the server as a child, killed under load, and on a disk that is full.
 
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::{Request, StatusCode};
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -15,7 +15,7 @@ use serde_json::json;
 use tokio::process::{Child, Command};
 use tombolo_apiserver::run::{Config, Running};
 
-use crate::harness::{Cluster, eventually};
+use crate::harness::{Cluster, DEADLINE, eventually, free_address};
 
 /// The server alone, which cargo builds for these tests.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tombolo-apiserver");
@@ -30,10 +30,8 @@ struct Server {
 impl Server {
     fn start() -> Self {
         tombolo_shell::tls::install_provider();
-        static NEXT: AtomicU8 = AtomicU8::new(1);
-        let ip = Ipv4Addr::new(127, 40, 8, NEXT.fetch_add(1, Ordering::Relaxed));
         let dir = tempfile::tempdir().unwrap();
-        let address = SocketAddr::from((ip, 6443));
+        let address = free_address();
         let child = spawn(&dir, address);
         Self {
             dir,
@@ -202,14 +200,19 @@ async fn nothing_acknowledged_is_lost_when_the_server_is_killed_under_load() {
     for round in 0..3 {
         let client = server.client().await;
         let (told, count) = tokio::sync::mpsc::channel(4096);
+        let killed = AtomicBool::new(false);
         let writers: Vec<_> = (0..4)
-            .map(|writer| write(maps(&client), (round, writer), told.clone()))
+            .map(|writer| write(maps(&client), (round, writer), told.clone(), &killed))
             .collect();
         drop(told);
-        let (told, ()) = tokio::join!(
-            futures_util::future::join_all(writers),
-            kill_after(&mut server, count, 20 + 15 * round)
-        );
+        let both = async {
+            tokio::join!(
+                futures_util::future::join_all(writers),
+                kill_after(&mut server, (count, &killed), 20 + 15 * round)
+            )
+        };
+        let done = tokio::time::timeout(DEADLINE, both).await;
+        let (told, ()) = done.expect("the writers end once the server is killed");
         let client = server.client().await;
         let there = names(&client).await;
         for (counter, created, counted) in told {
@@ -224,46 +227,59 @@ async fn nothing_acknowledged_is_lost_when_the_server_is_killed_under_load() {
     }
 }
 
+/// An acknowledged write, or why there are no more.
+type Written = Result<(), kube::Error>;
+
 /// Kills the server when so many writes have been acknowledged.
 async fn kill_after(
     server: &mut Server,
-    mut count: tokio::sync::mpsc::Receiver<()>,
+    (mut count, killed): (tokio::sync::mpsc::Receiver<Written>, &AtomicBool),
     writes: usize,
 ) {
     for _ in 0..writes {
-        count.recv().await.unwrap();
+        let written = count.recv().await.expect("somebody writes");
+        written.unwrap_or_else(|error| panic!("a write failed before the kill: {error}"));
     }
     count.close();
     server.kill_and_start_again().await;
+    // Who was between two writes may never see an error.
+    killed.store(true, Ordering::Relaxed);
 }
 
 /// Creates ConfigMaps and counts in one until the server is gone: what it was told to be there.
 async fn write(
     maps: Api<ConfigMap>,
     (round, writer): (usize, usize),
-    told: tokio::sync::mpsc::Sender<()>,
+    told: tokio::sync::mpsc::Sender<Written>,
+    killed: &AtomicBool,
 ) -> (String, Vec<String>, Option<u32>) {
     let counter = format!("counter-{round}-{writer}");
     let (mut created, mut counted) = (Vec::new(), None);
     let first = config_map(&counter, 1);
-    if maps.create(&PostParams::default(), &first).await.is_err() {
+    if let Err(error) = maps.create(&PostParams::default(), &first).await {
+        told.send(Err(error)).await.ok();
         return (counter, created, counted);
     }
     for number in 1u32.. {
+        if killed.load(Ordering::Relaxed) {
+            break;
+        }
         let name = format!("m-{round}-{writer}-{number}");
         let map = config_map(&name, 100);
-        if maps.create(&PostParams::default(), &map).await.is_err() {
+        if let Err(error) = maps.create(&PostParams::default(), &map).await {
+            told.send(Err(error)).await.ok();
             break;
         }
         created.push(name);
         let count = Patch::Merge(json!({"data": {"count": number.to_string()}}));
         let params = PatchParams::default();
-        if maps.patch(&counter, &params, &count).await.is_err() {
+        if let Err(error) = maps.patch(&counter, &params, &count).await {
+            told.send(Err(error)).await.ok();
             break;
         }
         counted = Some(number);
         // Once it has been counted enough, nobody listens.
-        told.send(()).await.ok();
+        told.send(Ok(())).await.ok();
     }
     (counter, created, counted)
 }

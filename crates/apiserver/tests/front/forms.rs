@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use tombolo_apiserver::auth::User;
 use tombolo_apiserver::run::{Config, InProcess};
 
+use crate::harness::eventually;
+
 struct Server {
     inner: InProcess,
     client: kube::Client,
@@ -130,6 +132,11 @@ async fn metadata_alone_yaml_and_dry_runs_are_had_on_request() {
 async fn watch_ends_with_its_time_and_tells_a_version_that_is_gone() {
     let server = Server::start().await;
     let maps: Api<ConfigMap> = Api::default_namespaced(server.client.clone());
+    // The controllers write it, and nothing after it.
+    eventually("the root's certificate", || async {
+        maps.get("kube-root-ca.crt").await.ok()
+    })
+    .await;
     let version = maps
         .list(&ListParams::default())
         .await

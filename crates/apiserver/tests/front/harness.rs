@@ -1,16 +1,17 @@
 //! One API server on a loopback address of its own, in a directory that goes with it.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use rand::RngExt as _;
 use tombolo_apiserver::db::Storage;
 use tombolo_apiserver::run::{Config, Running};
 
 /// Longer than anything here takes on a busy machine.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
+const PORT: u16 = 6443;
 
 /// A running API server and its directory.
 pub(crate) struct Cluster {
@@ -22,11 +23,9 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Starts one with its objects on disk, on an address that no other test has.
     pub(crate) async fn start() -> Self {
-        static NEXT: AtomicU8 = AtomicU8::new(1);
         let dir = tempfile::tempdir().unwrap();
-        let ip = Ipv4Addr::new(127, 40, 7, NEXT.fetch_add(1, Ordering::Relaxed));
         let config = Config {
-            listen: SocketAddr::from((ip, 0)),
+            listen: free_address(),
             storage: Storage::Dir(dir.path().join("data")),
             kubeconfig: Some(dir.path().join("kubeconfig")),
             cluster: "test".to_owned(),
@@ -69,6 +68,20 @@ impl Cluster {
             .unwrap();
         kube::Client::try_from(config).unwrap()
     }
+}
+
+/// A loopback address drawn by lot on which the port is free: these tests may run several times at once.
+pub(crate) fn free_address() -> SocketAddr {
+    let mut rng = rand::rng();
+    let mut draw = || {
+        let [second, third] = [rng.random_range(40..64), rng.random()];
+        let ip = Ipv4Addr::new(127, second, third, rng.random_range(1..255));
+        SocketAddr::from((ip, PORT))
+    };
+    (0..100)
+        .map(|_| draw())
+        .find(|&address| TcpListener::bind(address).is_ok())
+        .unwrap_or_else(|| panic!("port {PORT} is taken on every loopback address"))
 }
 
 /// Waits until `ready` gives something, which it is asked often.

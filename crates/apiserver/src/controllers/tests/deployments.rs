@@ -249,7 +249,7 @@ async fn what_a_deployment_does_is_told_in_events() {
             .sum::<i64>()
     };
     until(&world, "events", |world| {
-        count(world, "SuccessfulCreate") == 12
+        count(world, "SuccessfulCreate") == 12 && count(world, "ScalingReplicaSet") == 1
     })
     .await;
     let events = world.list("events");

@@ -22,6 +22,7 @@ async fn whoever_wants_billions_of_pods_holds_up_nobody() {
         ("deployments", spec),
         ("jobs", job),
     ] {
+        let began = tokio::time::Instant::now();
         let world = World::with(running()).await;
         let many = json!({"metadata": {"name": "a-many"}, "spec": spec});
         world.create(plural, many).await.unwrap();
@@ -34,6 +35,9 @@ async fn whoever_wants_billions_of_pods_holds_up_nobody() {
         })
         .await;
         let many = world.names("pods").len();
-        assert!(many <= 1000, "{plural} made {many} at once");
+        // The burst, what comes of the time that has passed, and the last step of each.
+        let seconds = usize::try_from(began.elapsed().as_secs()).unwrap() + 1;
+        let most = 500 + 50 * seconds + 100;
+        assert!(many <= most, "{plural} made {many} in {seconds} s");
     }
 }

@@ -160,7 +160,7 @@ proptest! {
                     versions.changed().await.unwrap();
                 }
             };
-            let done = tokio::time::timeout(std::time::Duration::from_secs(10), done).await;
+            let done = tokio::time::timeout(std::time::Duration::from_secs(60), done).await;
             prop_assert!(done.is_ok(), "the controllers have stopped");
             world.db.close().await;
             Ok(())
