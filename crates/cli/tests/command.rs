@@ -1,47 +1,83 @@
 //! The command as a process: who it dies with, what it says, how it exits.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 const TOMBOLO: &str = env!("CARGO_BIN_EXE_tombolo");
 
+/// An address of a test's own, at which nobody else would come upon the same port.
 fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    let ip = Ipv4Addr::new(
+        127,
+        high % 50 + 130,
+        low,
+        NEXT.fetch_add(1, Ordering::SeqCst),
+    );
+    TcpListener::bind((ip, 0)).unwrap().local_addr().unwrap()
 }
 
 /// Waits until `condition` holds; the deadline is far beyond what a busy machine needs.
 fn until(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !condition() {
         assert!(Instant::now() < deadline, "{what}");
-        std::thread::yield_now();
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+}
+
+/// A process that does not outlive its test.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended.
+        self.0.kill().ok();
+        self.0.wait().unwrap();
+    }
+}
+
+/// The child of a child, which is killed if the test fails: it may not be there any more if it does not.
+struct Grandchild(String);
+
+impl Grandchild {
+    fn signal(&self, signal: &str) -> bool {
+        let status = Command::new("kill").args([signal, &self.0]).status();
+        status.unwrap().success()
+    }
+}
+
+impl Drop for Grandchild {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.signal("-KILL");
+        }
     }
 }
 
 /// A shell that starts an echo as its child and waits for it.
-fn shell_with_echo(address: SocketAddr) -> Child {
+fn shell_with_echo(address: SocketAddr) -> Process {
     let script =
         "TOMBOLO_PARENT_PID=$$ \"$0\" echo --listen \"$1\" --text 'a from west' & echo $!; wait";
-    Command::new("sh")
+    let shell = Command::new("sh")
         .args(["-c", script, TOMBOLO, &address.to_string()])
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
-        .spawn()
-        .unwrap()
+        .spawn();
+    Process(shell.unwrap())
 }
 
-fn pid_of_echo(shell: &mut Child) -> String {
+fn echo_of(shell: &mut Process) -> Grandchild {
     use std::io::{BufRead as _, BufReader};
     let mut line = String::new();
-    BufReader::new(shell.stdout.take().unwrap())
+    BufReader::new(shell.0.stdout.take().unwrap())
         .read_line(&mut line)
         .unwrap();
-    line.trim().to_owned()
+    Grandchild(line.trim().to_owned())
 }
 
 fn run(args: &[&str]) -> Output {
@@ -53,19 +89,12 @@ fn a_child_dies_with_its_killed_parent_even_when_it_is_stopped() {
     for stopped in ["running", "stopped"] {
         let address = free_address();
         let mut shell = shell_with_echo(address);
-        let echo = pid_of_echo(&mut shell);
+        let echo = echo_of(&mut shell);
         until("the echo listens", || TcpStream::connect(address).is_ok());
         if stopped == "stopped" {
-            assert!(
-                Command::new("kill")
-                    .args(["-STOP", &echo])
-                    .status()
-                    .unwrap()
-                    .success()
-            );
+            assert!(echo.signal("-STOP"));
         }
-        shell.kill().unwrap();
-        shell.wait().unwrap();
+        drop(shell);
         until("the echo is gone", || TcpStream::connect(address).is_err());
     }
 }
@@ -197,13 +226,13 @@ fn an_apiserver_alone_writes_a_private_kubeconfig_and_ends_cleanly() {
     let dir = tempfile::tempdir().unwrap();
     let kubeconfig = dir.path().join("kubeconfig");
     let address = free_address();
-    let mut server = Command::new(TOMBOLO)
+    let server = Command::new(TOMBOLO)
         .args(["apiserver", "--memory", "--listen", &address.to_string()])
         .arg("--kubeconfig")
         .arg(&kubeconfig)
         .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+        .spawn();
+    let mut server = Process(server.unwrap());
     until("the API server listens", || {
         TcpStream::connect(address).is_ok() && kubeconfig.exists()
     });
@@ -229,7 +258,7 @@ fn an_apiserver_alone_writes_a_private_kubeconfig_and_ends_cleanly() {
         !second.exists(),
         "a server that never ran wrote a kubeconfig"
     );
-    let id = server.id().to_string();
+    let id = server.0.id().to_string();
     assert!(
         Command::new("kill")
             .args(["-TERM", &id])
@@ -237,7 +266,7 @@ fn an_apiserver_alone_writes_a_private_kubeconfig_and_ends_cleanly() {
             .unwrap()
             .success()
     );
-    assert_eq!(server.wait().unwrap().code(), Some(0));
+    assert_eq!(server.0.wait().unwrap().code(), Some(0));
 }
 
 #[test]

@@ -72,12 +72,29 @@ pub async fn run(options: &DemoOptions, progress: Progress) -> Result<Outcome> {
         DURATION_MIN.as_secs()
     );
     options.json.as_deref().map(writable).transpose()?;
-    let lab = Lab::prepare(&options.lab, Arc::clone(&progress))?;
+    let first = turn(options, &progress, Turn::First).await?;
+    if let Some(outcome) = first {
+        return Ok(outcome);
+    }
+    let last = turn(options, &progress, Turn::Last).await?;
+    last.context("the demo did not end")
+}
+
+/// Whether a lab that was not up in time because the machine stalled may be started again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    First,
+    Last,
+}
+
+/// One lab, from its beginning to its end. No outcome, if it has to be started again.
+async fn turn(options: &DemoOptions, progress: &Progress, turn: Turn) -> Result<Option<Outcome>> {
+    let lab = Lab::prepare(&options.lab, Arc::clone(progress))?;
     let listener = supervisor::listen(lab.dir())?;
     let outcome = tokio::select! {
         biased;
-        ended = supervisor::serve(&lab, &listener) => ended.map(|()| Outcome::Interrupted),
-        outcome = steps(options, &lab, &progress) => outcome,
+        ended = supervisor::serve(&lab, &listener) => ended.map(|()| Some(Outcome::Interrupted)),
+        outcome = steps(options, &lab, progress, turn) => outcome,
     };
     let outcome = match outcome {
         Ok(outcome) => outcome,
@@ -87,8 +104,9 @@ pub async fn run(options: &DemoOptions, progress: Progress) -> Result<Outcome> {
             return Err(error.context(format!("the demo failed; its logs are in {logs}")));
         }
     };
-    if outcome != Outcome::Interrupted && options.afterwards == Afterwards::Keep {
-        keep(&lab, &listener, &progress).await?;
+    let ended = matches!(outcome, Some(Outcome::Held | Outcome::Broken));
+    if ended && options.afterwards == Afterwards::Keep {
+        keep(&lab, &listener, progress).await?;
     }
     drop(listener);
     lab.down().await?;
@@ -133,33 +151,47 @@ fn write(path: &Path, report: &Report) -> Result<()> {
     std::fs::write(path, text).with_context(name)
 }
 
-async fn steps(options: &DemoOptions, lab: &Lab, progress: &Progress) -> Result<Outcome> {
+async fn steps(
+    options: &DemoOptions,
+    lab: &Lab,
+    progress: &Progress,
+    turn: Turn,
+) -> Result<Option<Outcome>> {
     let up = lab.up().await?;
+    let mut setup = Setup {
+        up: up.took,
+        late: up.late,
+        links_working: up.links_working,
+        links: up.links,
+        memory_bytes: lab.memory_bytes(),
+    };
     progress("");
+    if turn == Turn::First && setup.stalled() {
+        progress("not judged: the machine stalled; the lab is started once more");
+        return Ok(None);
+    }
     progress("verify: live traffic from north");
     verify::modes(lab, progress).await?;
-    let mut memory_bytes = lab.memory_bytes();
     let mut ways = Vec::new();
     for way in &options.ways {
         progress("");
-        ways.push(chaos::run(options, lab, *way, progress).await?);
-        memory_bytes = memory_bytes.max(lab.memory_bytes());
+        let mut records = chaos::run(options, lab, *way, progress).await?;
+        if records.stalled() {
+            progress("  not judged: the machine stalled; once more");
+            records = chaos::run(options, lab, *way, progress).await?;
+        }
+        ways.push(records);
+        setup.memory_bytes = setup.memory_bytes.max(lab.memory_bytes());
     }
-    let setup = Setup {
-        up: up.took,
-        links_working: up.links_working,
-        links: up.links,
-        memory_bytes,
-    };
     let report = Report::of(setup, &ways);
     progress("");
     report::print(&report, options.form).context("print the report")?;
     if let Some(path) = &options.json {
         write(path, &report)?;
     }
-    Ok(if report.ok {
+    Ok(Some(if report.ok {
         Outcome::Held
     } else {
         Outcome::Broken
-    })
+    }))
 }

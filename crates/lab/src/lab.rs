@@ -19,11 +19,14 @@ use parking_lot::Mutex;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 pub use self::status::{ClusterStatus, ServiceStatus, Status};
+#[cfg(test)]
+pub(crate) use self::verify::names;
 pub use self::verify::{Evidence, Target};
 
 use crate::cluster::{Cluster, Ground};
 use crate::dir::{LabDir, Lock};
 use crate::pki::Anchor;
+use crate::pulse::Pulse;
 use crate::report::Way;
 use crate::spawn::{Spawner, beside_us};
 use crate::topology::clusters;
@@ -65,6 +68,8 @@ pub struct Lab {
 pub struct Up {
     /// From the first process to the last Link that works.
     pub took: Duration,
+    /// How late the machine was at worst meanwhile.
+    pub late: Duration,
     /// How many Links work.
     pub links_working: usize,
     /// How many there are.
@@ -128,6 +133,7 @@ impl Lab {
     /// # Errors
     /// Something did not become ready in time; the error names it and its log.
     pub async fn up(&self) -> Result<Up> {
+        let pulse = Pulse::start().context("watch the machine")?;
         self.say("clusters: west, east and north, each an API server with its node");
         try_join_all(self.clusters.iter().map(Cluster::start_apiserver)).await?;
         install::kubeconfig(&self.clusters, &self.dir.kubeconfig())?;
@@ -160,6 +166,7 @@ impl Lab {
         ));
         Ok(Up {
             took,
+            late: pulse.worst(),
             links_working: links,
             links,
         })

@@ -12,6 +12,7 @@ pub mod manifests;
 pub mod pki;
 pub mod preflight;
 pub mod procfs;
+mod pulse;
 pub mod report;
 pub mod spawn;
 pub mod supervisor;

@@ -33,6 +33,9 @@ pub const SETTLE_WITHIN: Duration = Duration::from_secs(10);
 pub const EVEN_WINDOW: Duration = Duration::from_secs(10);
 /// Within which the lab must be up.
 pub const UP_WITHIN: Duration = Duration::from_secs(10);
+/// A load, or the lab's own clock, that is later than this shows that the machine stood still: a proxy gives up
+/// a silent peer after two to four times as long.
+pub const STALL: Duration = Duration::from_millis(100);
 /// What the whole lab may hold in memory.
 pub const MEMORY_BYTES_MAX: u64 = 1 << 30;
 
@@ -167,18 +170,46 @@ pub struct WayRecords {
     pub services: Vec<ServiceRecords>,
 }
 
+impl WayRecords {
+    /// Whether a promise of times was not kept while the machine stalled: the way has to be shown again.
+    #[must_use]
+    pub fn stalled(&self) -> bool {
+        promise::of_way(self).iter().any(|promise| !promise.judged)
+    }
+
+    /// How late the loads were at worst.
+    fn late(&self) -> Duration {
+        let records = self.services.iter().flat_map(|service| &service.records);
+        records
+            .map(|record| record.sent_late)
+            .max()
+            .unwrap_or_default()
+    }
+}
+
 /// What was measured of the lab itself.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Setup {
     /// From the start until all Links worked.
     #[serde(rename = "up_ms", serialize_with = "figures::as_millis")]
     pub up: Duration,
+    /// How late the machine was at worst meanwhile.
+    #[serde(rename = "up_late_ms", serialize_with = "figures::as_millis")]
+    pub late: Duration,
     /// Links that worked then.
     pub links_working: usize,
     /// Links that there are.
     pub links: usize,
     /// The highest sum of the proportional set sizes of all processes.
     pub memory_bytes: u64,
+}
+
+impl Setup {
+    /// Whether the lab was not up in time while the machine stalled.
+    #[must_use]
+    pub fn stalled(&self) -> bool {
+        promise::of_lab(self).iter().any(|promise| !promise.judged)
+    }
 }
 
 /// Everything that a demo has to say at its end. Its JSON is what `--output json` prints.

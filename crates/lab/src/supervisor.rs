@@ -316,7 +316,7 @@ pub async fn down(dir: LabDir) -> Result<Ended> {
         return Ok(Ended::Before);
     }
     ask(&dir, &Question::Down).await?;
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
     while dir.path().join("lock").exists() {
         let late = tokio::time::Instant::now() > deadline;
         anyhow::ensure!(!late, "the lab in {} does not end", dir.path().display());

@@ -153,8 +153,11 @@ mod tests {
 
     use super::*;
 
+    /// For what just has to happen, however slow the machine is.
+    const DEADLINE: Duration = Duration::from_secs(30);
+
     async fn ask(addr: SocketAddr, request: &str) -> String {
-        let mut stream = net::connect(addr, Duration::from_secs(5)).await.unwrap();
+        let mut stream = net::connect(addr, DEADLINE).await.unwrap();
         let request = format!("{request} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
@@ -210,7 +213,7 @@ mod tests {
     }
 
     async fn connect(addr: SocketAddr) -> TcpStream {
-        net::connect(addr, Duration::from_secs(5)).await.unwrap()
+        net::connect(addr, DEADLINE).await.unwrap()
     }
 
     /// What comes until the other side closes, which it has to do soon.
@@ -218,10 +221,7 @@ mod tests {
         let mut rest = Vec::new();
         let read = stream.read_to_end(&mut rest);
         // A reset is an end, too.
-        tokio::time::timeout(Duration::from_secs(5), read)
-            .await
-            .unwrap()
-            .ok();
+        tokio::time::timeout(DEADLINE, read).await.unwrap().ok();
         String::from_utf8(rest).unwrap()
     }
 
@@ -256,9 +256,7 @@ mod tests {
         drop(first);
         // The place is free as soon as the end of the first was seen.
         let freed = async { while !is_served(addr).await {} };
-        tokio::time::timeout(Duration::from_secs(5), freed)
-            .await
-            .unwrap();
+        tokio::time::timeout(DEADLINE, freed).await.unwrap();
         tasks.cancel();
     }
 

@@ -173,7 +173,7 @@ mod tests {
         let tasks = Tasks::new();
         let child = tasks.child();
         child.spawn("doomed", async { panic!("as the test wants") });
-        tokio::time::timeout(Duration::from_secs(5), tasks.cancelled())
+        tokio::time::timeout(Duration::from_secs(30), tasks.cancelled())
             .await
             .unwrap();
         assert_eq!(tasks.failed(), Some("doomed"));
@@ -187,7 +187,10 @@ mod tests {
             .await
             .unwrap();
         assert!(!tasks.is_cancelled());
-        assert_eq!(tasks.finish(Duration::from_secs(5)).await, Finish::Complete);
+        assert_eq!(
+            tasks.finish(Duration::from_secs(30)).await,
+            Finish::Complete
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -206,7 +209,7 @@ mod tests {
         let child = tasks.child();
         let handle = child.spawn("endless", std::future::pending());
         tasks.cancel();
-        tokio::time::timeout(Duration::from_secs(5), handle)
+        tokio::time::timeout(Duration::from_secs(30), handle)
             .await
             .unwrap()
             .unwrap();

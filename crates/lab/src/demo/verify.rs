@@ -66,3 +66,24 @@ fn counts(counts: &BTreeMap<String, u32>) -> String {
         .collect();
     texts.join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::names;
+
+    #[test]
+    fn nothing_is_shown_that_was_not_waited_for() {
+        let links = topology::links().into_iter();
+        let waited: Vec<_> = links
+            .filter(|link| link.source == "north")
+            .flat_map(|link| names(&link))
+            .collect();
+        for (service, _, clusters) in MODES {
+            for cluster in clusters {
+                let name = (service.to_owned(), *cluster);
+                assert!(waited.contains(&name), "{name:?} is not among {waited:?}");
+            }
+        }
+    }
+}

@@ -134,7 +134,7 @@ async fn what_is_in_flight_at_the_stop_is_finished() {
         "{}",
         String::from_utf8_lossy(&got)
     );
-    tokio::time::timeout(Duration::from_secs(5), server.done)
+    tokio::time::timeout(Duration::from_secs(30), server.done)
         .await
         .unwrap()
         .unwrap()

@@ -13,12 +13,15 @@ use kube::api::{Api, ListParams};
 use super::{Lab, STEP};
 use crate::ask;
 use crate::cluster::Cluster;
+use crate::manifests::SERVICES;
 use crate::topology::{DEMO_NAMESPACE, LinkPlan, Route, links};
 
 /// How long the Links may take to work.
 const LINKS_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long one answer may take.
+/// How long one answer may take while it is waited for others.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long one answer may take where it is the evidence.
+const EVIDENCE_TIMEOUT: Duration = Duration::from_secs(10);
 /// After how many questions without the cluster that is asked for the name is looked up again.
 const QUESTIONS: usize = 40;
 
@@ -77,7 +80,7 @@ impl Lab {
     pub async fn ask(&self, target: &Target, times: u32) -> Evidence {
         let mut evidence = Evidence::default();
         for _ in 0..times {
-            let who = match ask::get(target.address, "/", ANSWER_TIMEOUT).await {
+            let who = match ask::get(target.address, "/", EVIDENCE_TIMEOUT).await {
                 Ok(answer) if answer.status == 200 => Ok(answer.cluster.unwrap_or(answer.body)),
                 Ok(answer) => Err(match answer.proxy_error {
                     Some(why) => format!("{} {why}", answer.status),
@@ -141,23 +144,52 @@ async fn target(cluster: &Cluster, service: &str, port: u16) -> Result<Target> {
     })
 }
 
-/// Waits until traffic goes over every Link; answers how many there are.
+/// Waits until traffic goes over every Link, at every name that it brings; answers how many there are.
 pub(super) async fn links_work(lab: &Lab) -> Result<usize> {
     let plans = links();
     let deadline = Instant::now() + LINKS_TIMEOUT;
-    try_join_all(plans.iter().map(|plan| link_works(lab, plan, deadline))).await?;
+    let all = plans.iter().flat_map(|plan| {
+        let names = names(plan).into_iter();
+        names.map(move |(service, answers)| link_works(lab, plan, (service, answers), deadline))
+    });
+    try_join_all(all).await?;
     Ok(plans.len())
 }
 
-async fn link_works(lab: &Lab, plan: &LinkPlan, deadline: Instant) -> Result<()> {
-    let service = match plan.route {
-        Route::Flat => "frontend-federated".to_owned(),
-        Route::Gateway => format!("analytics-{}", plan.name),
-    };
+/// The names that a Link brings to its source, each with a cluster that must answer there: its target, and
+/// at a federated service, which its own cluster may join later, the source as well.
+pub(crate) fn names(plan: &LinkPlan) -> Vec<(String, &'static str)> {
+    let mut names = Vec::new();
+    for service in SERVICES {
+        let runs_in = |cluster| service.clusters.contains(&cluster);
+        if !runs_in(plan.target) {
+            continue;
+        }
+        match (service.label.1, plan.route) {
+            ("member", Route::Flat) => {
+                let both = [plan.target, plan.source].into_iter();
+                let name = format!("{}-federated", service.name);
+                names.extend(both.filter(|c| runs_in(c)).map(|c| (name.clone(), c)));
+            }
+            ("remote-discovery", Route::Flat) | ("true", Route::Gateway) => {
+                names.push((format!("{}-{}", service.name, plan.name), plan.target));
+            }
+            _ => {}
+        }
+    }
+    names
+}
+
+async fn link_works(
+    lab: &Lab,
+    plan: &LinkPlan,
+    (service, answers): (String, &str),
+    deadline: Instant,
+) -> Result<()> {
     let cluster = lab.cluster(plan.source)?;
     loop {
         let seen = match target(cluster, &service, lab.port).await {
-            Ok(target) => match answers_from(&target, plan.target).await {
+            Ok(target) => match answers_from(&target, answers).await {
                 Ok(()) => return Ok(()),
                 Err(seen) => seen,
             },

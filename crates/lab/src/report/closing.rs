@@ -111,9 +111,10 @@ fn promises(promises: &[Promise]) -> String {
         ("seen", Side::Left),
     ]);
     for promise in promises {
-        let held = match promise.ok {
-            true => Cell::new("kept", Tone::Good),
-            false => Cell::new("BROKEN", Tone::Bad),
+        let held = match (promise.ok, promise.judged) {
+            (true, _) => Cell::new("kept", Tone::Good),
+            (false, true) => Cell::new("BROKEN", Tone::Bad),
+            (false, false) => Cell::new("NOT JUDGED", Tone::Bad),
         };
         let text = [&promise.name, &promise.want, &promise.got].map(Cell::plain);
         table.row(std::iter::once(held).chain(text).collect());
@@ -130,8 +131,10 @@ pub(super) fn sentence(promises: &[Promise], ways: &[WayReport]) -> String {
     if let Some(first) = broken.first() {
         let (count, all) = (broken.len(), promises.len());
         let verb = if count == 1 { "was" } else { "were" };
+        let judged = broken.iter().any(|promise| promise.judged);
+        let what = if judged { "broken" } else { "not judged" };
         return format!(
-            "{count} of {all} promises {verb} broken, the first: {} (wanted {}, saw {}).",
+            "{count} of {all} promises {verb} {what}, the first: {} (wanted {}, saw {}).",
             first.name, first.want, first.got
         );
     }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::figures::{Phases, due_within, failures, millis};
 use super::window::{even, windows};
 use super::{
-    LATENCY_MAX, MEMORY_BYTES_MAX, Role, SETTLE_WITHIN, SHIFT_WITHIN, ServiceRecords, Setup,
+    LATENCY_MAX, MEMORY_BYTES_MAX, Role, SETTLE_WITHIN, SHIFT_WITHIN, STALL, ServiceRecords, Setup,
     UP_WITHIN, WayRecords,
 };
 use crate::load::{Outcome, Record};
@@ -21,6 +21,8 @@ pub struct Promise {
     pub name: String,
     /// Whether it held.
     pub ok: bool,
+    /// Whether it could be judged. If not, it did not hold, but the machine stalled.
+    pub judged: bool,
     /// What was wanted.
     pub want: String,
     /// What was seen.
@@ -30,6 +32,7 @@ pub struct Promise {
 /// What was seen, and whether it is what was wanted.
 struct Verdict {
     ok: bool,
+    judged: bool,
     want: String,
     got: String,
 }
@@ -37,43 +40,68 @@ struct Verdict {
 fn verdict(ok: bool, want: impl Into<String>, got: impl Into<String>) -> Verdict {
     Verdict {
         ok,
+        judged: true,
         want: want.into(),
         got: got.into(),
     }
 }
 
+/// A promise of times says nothing of the product if it was not kept while the machine stalled.
+fn timed(late: Duration, verdict: Verdict) -> Verdict {
+    if verdict.ok || late <= STALL {
+        return verdict;
+    }
+    let (late, got) = (millis(late), verdict.got);
+    Verdict {
+        judged: false,
+        got: format!("not judged: the machine stalled for {late} ms; {got}"),
+        ..verdict
+    }
+}
+
 /// Every promise that the ways which were shown can keep or break.
 pub(super) fn promises(lab: &Setup, ways: &[WayRecords]) -> Vec<Promise> {
-    let mut promises = vec![
+    let mut promises = of_lab(lab);
+    promises.extend(ways.iter().flat_map(of_way));
+    promises
+}
+
+/// What is promised of the lab itself.
+pub(super) fn of_lab(lab: &Setup) -> Vec<Promise> {
+    vec![
         named("the lab is up with all its Links".into(), up(lab)),
         named("the lab's memory is bounded".into(), memory(lab)),
-    ];
-    for way in ways {
-        for service in &way.services {
-            let of_service = match &service.role {
-                Role::Federated => federated(way, service),
-                Role::Mirror { cluster } if *cluster == way.lost && !way.way.goes_on_serving() => {
-                    lost_mirror(way, service)
-                }
-                Role::Mirror { .. } => vec![
-                    ("no request fails", none_fails(&service.records)),
-                    ("no request takes longer than 1 s", worst(&service.records)),
-                ],
-            };
-            promises.extend(of_service.into_iter().map(|(what, verdict)| {
-                named(format!("{}: {}: {what}", way.way, service.service), verdict)
-            }));
-        }
+    ]
+}
+
+/// What is promised of one way.
+pub(super) fn of_way(way: &WayRecords) -> Vec<Promise> {
+    let mut promises = Vec::new();
+    for service in &way.services {
+        let of_service = match &service.role {
+            Role::Federated => federated(way, service),
+            Role::Mirror { cluster } if *cluster == way.lost && !way.way.goes_on_serving() => {
+                lost_mirror(way, service)
+            }
+            Role::Mirror { .. } => vec![
+                ("no request fails", none_fails(&service.records)),
+                ("no request takes longer than 1 s", worst(way, service)),
+            ],
+        };
+        promises.extend(of_service.into_iter().map(|(what, verdict)| {
+            named(format!("{}: {}: {what}", way.way, service.service), verdict)
+        }));
     }
     promises
 }
 
-fn named(name: String, Verdict { ok, want, got }: Verdict) -> Promise {
+fn named(name: String, verdict: Verdict) -> Promise {
     Promise {
         name,
-        ok,
-        want,
-        got,
+        ok: verdict.ok,
+        judged: verdict.judged,
+        want: verdict.want,
+        got: verdict.got,
     }
 }
 
@@ -85,11 +113,8 @@ fn up(lab: &Setup) -> Verdict {
         lab.links_working,
         lab.links
     );
-    verdict(
-        ok,
-        format!("at most {} s, all Links", UP_WITHIN.as_secs()),
-        got,
-    )
+    let want = format!("at most {} s, all Links", UP_WITHIN.as_secs());
+    timed(lab.late, verdict(ok, want, got))
 }
 
 fn memory(lab: &Setup) -> Verdict {
@@ -108,7 +133,7 @@ fn federated(way: &WayRecords, service: &ServiceRecords) -> OfService {
     let (records, phases) = (&service.records, Phases::of(&way.marks));
     let mut promises = vec![
         ("no request fails", none_fails(records)),
-        ("no request takes longer than 1 s", worst(records)),
+        ("no request takes longer than 1 s", worst(way, service)),
     ];
     if way.way.goes_on_serving() {
         let throughout = Duration::ZERO..Duration::MAX;
@@ -177,14 +202,15 @@ fn none_of<'a>(records: impl Iterator<Item = &'a Record> + Clone) -> Verdict {
     verdict(requests > 0 && failed == 0, "0 failed", got)
 }
 
-fn worst(records: &[Record]) -> Verdict {
-    let worst = records.iter().map(|record| record.latency).max();
+fn worst(way: &WayRecords, service: &ServiceRecords) -> Verdict {
+    let worst = service.records.iter().map(|record| record.latency).max();
     let got = worst.map_or_else(
         || "no request".into(),
         |worst| format!("{} ms", millis(worst)),
     );
     let ok = worst.is_some_and(|worst| worst <= LATENCY_MAX);
-    verdict(ok, format!("at most {} ms", LATENCY_MAX.as_millis()), got)
+    let want = format!("at most {} ms", LATENCY_MAX.as_millis());
+    timed(way.late(), verdict(ok, want, got))
 }
 
 /// The lost cluster's share is even over every window of the phase.
@@ -213,7 +239,8 @@ fn third(way: &WayRecords, service: &ServiceRecords, phase: &Range<Duration>) ->
         return verdict(false, want, "too few requests to say");
     }
     let ok = windows.all.iter().all(|window| window.is_even());
-    verdict(ok, want, format!("{low:.1}-{high:.1} %"))
+    let got = format!("{low:.1}-{high:.1} %");
+    timed(way.late(), verdict(ok, want, got))
 }
 
 /// The lost cluster answers nothing in the phase.
@@ -222,11 +249,8 @@ fn nothing(way: &WayRecords, records: &[Record], phase: &Range<Duration>) -> Ver
     let by_lost = |record: &&Record| record.cluster() == Some(way.lost.as_str());
     let (all, own) = (due.clone().count(), due.filter(by_lost).count());
     let want = format!("0 answers from {}", way.lost);
-    verdict(
-        all > 0 && own == 0,
-        want,
-        format!("{own} of {all} requests"),
-    )
+    let got = format!("{own} of {all} requests");
+    timed(way.late(), verdict(all > 0 && own == 0, want, got))
 }
 
 /// While the cluster is lost its mirrors fail within 1 s, with a gateway status and a reason. For
@@ -262,7 +286,8 @@ fn clear(way: &WayRecords, records: &[Record], lost: &Range<Duration>) -> Verdic
             millis(slowest)
         )
     };
-    verdict(all > 0 && answered == 0 && unclear.is_empty(), want, got)
+    let ok = all > 0 && answered == 0 && unclear.is_empty();
+    timed(way.late(), verdict(ok, want, got))
 }
 
 fn is_clear(record: &Record) -> bool {

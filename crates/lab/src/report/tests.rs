@@ -129,6 +129,7 @@ fn good(way: Way) -> WayRecords {
 fn lab() -> Setup {
     Setup {
         up: ms(7_300),
+        late: ms(10),
         links_working: 8,
         links: 8,
         memory_bytes: 600 << 20,
@@ -412,6 +413,62 @@ fn the_lab_itself_is_held_to_its_promises() {
     ];
     for (lab, want) in rows {
         assert_eq!(broken(&Report::of(lab, &[good(Way::B)])), want, "{lab:?}");
+    }
+}
+
+/// The generator is so late with one request.
+fn late(way: &mut WayRecords, late_ms: u64) {
+    way.services[1].records[9].sent_late = ms(late_ms);
+}
+
+#[test]
+fn a_promise_of_times_is_not_judged_if_the_machine_stalled_and_another_is() {
+    type Breach = fn(&mut WayRecords);
+    let shifts: Breach = |way| set(way, FEDERATED, 13_200..13_201, &ok("east"));
+    let uneven: Breach = |way| set(way, FEDERATED, 5_000..6_000, &ok("east"));
+    let slow_one: Breach = |way| slow(way, FEDERATED, 12_100, 1_001);
+    let unclear: Breach = |way| slow(way, "api-east", 12_000, 1_100);
+    let fails: Breach = |way| {
+        let outcome = Outcome::failed(FailureKind::Lost);
+        set(way, FEDERATED, 39_000..39_001, &outcome);
+    };
+    for (n, (breach, timed)) in [
+        (shifts, true),
+        (uneven, true),
+        (slow_one, true),
+        (unclear, true),
+        (fails, false),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        for (late_ms, stalled) in [(100, false), (101, true)] {
+            let mut way = good(Way::B);
+            late(&mut way, late_ms);
+            assert!(
+                !way.stalled(),
+                "a good way is judged whatever the machine did"
+            );
+            breach(&mut way);
+            let report = Report::of(lab(), &[way.clone()]);
+            let broken: Vec<_> = report.promises.iter().filter(|p| !p.ok).collect();
+            assert_eq!(broken.len(), 1, "row {n}: a breach stays one");
+            assert_eq!(
+                broken[0].judged,
+                !(timed && stalled),
+                "row {n}, {late_ms} ms"
+            );
+            assert_eq!(way.stalled(), timed && stalled, "row {n}, {late_ms} ms");
+        }
+    }
+    for (up, late, stalled) in [
+        (10_001, 101, true),
+        (10_001, 100, false),
+        (9_000, 500, false),
+    ] {
+        let (up, late) = (ms(up), ms(late));
+        let setup = Setup { up, late, ..lab() };
+        assert_eq!(setup.stalled(), stalled, "{setup:?}");
     }
 }
 

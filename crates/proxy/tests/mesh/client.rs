@@ -8,8 +8,8 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tombolo_shell::net;
 
-/// No answer takes longer in these tests.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
+/// For what just has to happen, however slow the machine is.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// What came back.
 #[derive(Clone, Debug)]
@@ -32,12 +32,22 @@ pub(crate) struct Http1(http1::SendRequest<Full<Bytes>>);
 
 impl Http1 {
     pub(crate) async fn connect(addr: SocketAddr) -> Self {
-        let stream = net::connect(addr, DEADLINE).await.unwrap();
+        Self::try_connect(addr).await.unwrap()
+    }
+
+    async fn try_connect(addr: SocketAddr) -> Result<Self, String> {
+        let stream = net::connect(addr, DEADLINE).await;
+        let stream = stream.map_err(|error| error.to_string())?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
         tombolo_shell::task::Tasks::new().spawn_one("client", async move {
             connection.await.ok();
         });
-        Self(sender)
+        Ok(Self(sender))
+    }
+
+    /// Whether the other side has closed the connection.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.is_closed()
     }
 
     pub(crate) async fn try_send(
@@ -71,6 +81,12 @@ pub(crate) fn request(path: &str) -> http::Request<Full<Bytes>> {
 /// One request over a new connection.
 pub(crate) async fn get(addr: SocketAddr, path: &str) -> Answer {
     Http1::connect(addr).await.get(path).await
+}
+
+/// The same, where there may be no answer yet.
+pub(crate) async fn try_get(addr: SocketAddr, path: &str) -> Result<Answer, String> {
+    let mut client = Http1::try_connect(addr).await?;
+    client.try_send(request(path)).await
 }
 
 /// One request over a new HTTP/2 connection.

@@ -126,7 +126,7 @@ impl Control {
 }
 
 async fn serve(stream: TcpStream, tls: ServerTls, routes: Routes) {
-    let Ok(accepted) = tls.accept(stream, Duration::from_secs(5)).await else {
+    let Ok(accepted) = tls.accept(stream, crate::client::DEADLINE).await else {
         return;
     };
     let service = TowerToHyperService::new(routes);

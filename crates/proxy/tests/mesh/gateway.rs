@@ -1,6 +1,5 @@
 //! The gateway role: named services of its domains, who asked, no circles, and its probe.
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use tombolo_shell::net;
 use tombolo_shell::tls::{ClientTls, fixed};
@@ -184,6 +183,6 @@ async fn gateway_is_probed_through_its_ports_with_an_identity() {
     let probe = probe
         .body(http_body_util::Empty::<bytes::Bytes>::new())
         .unwrap();
-    let answer = tokio::time::timeout(Duration::from_secs(5), sender.send_request(probe)).await;
+    let answer = tokio::time::timeout(DEADLINE, sender.send_request(probe)).await;
     assert_eq!(answer.unwrap().unwrap().status(), 200);
 }

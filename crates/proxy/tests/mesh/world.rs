@@ -87,7 +87,13 @@ impl World {
             ),
         ]
         .map(|(name, value)| (format!("LINKERD2_PROXY_{name}"), value))
-        .into()
+        .into_iter()
+        // The first request waits for the control plane of a busy test, too.
+        .chain([(
+            "TOMBOLO_PROXY_OUTBOUND_DISCOVERY_WAIT".to_owned(),
+            "30s".to_owned(),
+        )])
+        .collect()
     }
 
     /// Starts a proxy and waits until it is ready.
@@ -163,10 +169,8 @@ impl Proxy {
     async fn wait_ready(&self) {
         let admin = SocketAddr::new(self.ip, 4191);
         eventually("the proxy is ready", async || {
-            let up = tombolo_shell::net::connect(admin, client::DEADLINE)
-                .await
-                .is_ok();
-            up && client::get(admin, "/ready").await.status == 200
+            let answer = client::try_get(admin, "/ready").await;
+            answer.is_ok_and(|answer| answer.status == 200)
         })
         .await;
     }
@@ -188,7 +192,11 @@ impl Proxy {
     }
 
     pub(crate) async fn exit_code(&mut self) -> Option<i32> {
-        let exit = tokio::time::timeout(client::DEADLINE, self.child.wait()).await;
+        self.exit_code_within(client::DEADLINE).await
+    }
+
+    pub(crate) async fn exit_code_within(&mut self, deadline: Duration) -> Option<i32> {
+        let exit = tokio::time::timeout(deadline, self.child.wait()).await;
         exit.expect("the proxy ends").unwrap().code()
     }
 }

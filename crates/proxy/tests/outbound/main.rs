@@ -8,6 +8,7 @@
 mod cluster_loss;
 mod connector;
 mod load;
+mod machine;
 mod peer;
 mod requests;
 mod world;

@@ -15,8 +15,11 @@ use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tombolo_wire::transport::TransportHeader;
 
+use crate::world::DEADLINE;
+
 enum Order {
-    Freeze(Receiver<()>),
+    /// Says that it has stopped, and stops until nobody holds the other end.
+    Freeze(Sender<()>, Receiver<()>),
     Drain,
     Kill,
 }
@@ -73,11 +76,13 @@ impl Peer {
         self.orders.as_ref().unwrap().try_send(order).ok();
     }
 
-    /// Stops the thread: nothing is read or answered, and nothing is closed.
+    /// Stops the thread: from here on nothing is read or answered, and nothing is closed.
     pub(crate) fn freeze(&mut self) {
         let (thaw, wait) = channel();
-        self.order(Order::Freeze(wait));
+        let (stopped, has_stopped) = channel();
+        self.order(Order::Freeze(stopped, wait));
         self.thaw = Some(thaw);
+        has_stopped.recv_timeout(DEADLINE).unwrap();
     }
 
     pub(crate) fn thaw(&mut self) {
@@ -125,7 +130,8 @@ async fn run(
     loop {
         tokio::select! {
             order = orders.recv() => match order {
-                Some(Order::Freeze(wait)) => {
+                Some(Order::Freeze(stopped, wait)) => {
+                    stopped.send(()).ok();
                     wait.recv().ok();
                 }
                 Some(Order::Drain) => drain.notify_waiters(),

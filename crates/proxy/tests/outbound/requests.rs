@@ -6,18 +6,20 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tombolo_proxy::body::Body;
 use tombolo_proxy::endpoint::{EndpointSet, Peer as Kind};
 
+use crate::machine::{alone, ensure};
 use crate::peer::Peer;
-use crate::world::{World, endpoint, feed, request};
+use crate::world::{Answer, DEADLINE, Fed, World, endpoint, feed, request};
 
 fn millis(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
 async fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + DEADLINE;
     while !condition() {
         assert!(Instant::now() < deadline, "{what}");
         tokio::time::sleep(millis(5)).await;
@@ -51,38 +53,41 @@ async fn gateway_is_given_the_name_by_which_it_knows_the_service() {
 
 #[tokio::test]
 async fn slow_application_is_not_a_dead_path() {
-    let world = World::new(1);
-    let fed = world.mirror();
-    let answer = world.get(&fed, "/slow/1500").await;
-    assert!(answer.ok() && answer.took >= millis(1_500), "{answer:?}");
-    assert_eq!(world.east[0].seen.requests.load(SeqCst), 1);
+    alone(async |_| {
+        let world = World::new(1);
+        let fed = world.mirror();
+        let answer = world.get(&fed, "/slow/1500").await;
+        let slow = answer.ok() && answer.took >= millis(1_500);
+        ensure(slow, || format!("{answer:?}"))?;
+        let requests = world.east[0].seen.requests.load(SeqCst);
+        ensure(requests == 1, || format!("it was asked {requests} times"))
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn post_that_was_sent_to_a_frozen_peer_fails_and_never_runs_twice() {
-    let mut world = World::new(1);
-    let fed = world.federated();
-    world.settle(&fed, 3).await;
-    for peer in [&mut world.west[0], &mut world.east[0], &mut world.north[0]] {
-        peer.freeze();
-    }
-    let post = request("POST", "/", Body::whole(Bytes::from_static(b"once")));
-    let answer = world.call(&fed, post).await;
-    assert_eq!(answer.status, 504, "{answer:?}");
-    assert!(answer.error.contains("not idempotent"), "{answer:?}");
-    assert!(answer.took < millis(1_000), "{answer:?}");
-    for peer in [&mut world.west[0], &mut world.east[0], &mut world.north[0]] {
-        peer.thaw();
-    }
-    let posts = || {
+    alone(async |_| {
+        let mut world = World::new(1);
+        let fed = world.federated();
+        world.settle(&fed, 3).await;
+        for peer in [&mut world.west[0], &mut world.east[0], &mut world.north[0]] {
+            peer.freeze();
+        }
+        let post = request("POST", "/", Body::whole(Bytes::from_static(b"once")));
+        let answer = world.call(&fed, post).await;
+        for peer in [&mut world.west[0], &mut world.east[0], &mut world.north[0]] {
+            peer.thaw();
+        }
+        world.settle(&fed, 3).await;
         let peers = [&world.west[0], &world.east[0], &world.north[0]];
-        peers
-            .iter()
-            .map(|peer| peer.seen.posts.load(SeqCst))
-            .sum::<usize>()
-    };
-    world.settle(&fed, 3).await;
-    assert!(posts() <= 1);
+        let posts = peers.map(|peer| peer.seen.posts.load(SeqCst));
+        assert!(posts.iter().sum::<usize>() <= 1, "{posts:?}");
+        let clear = answer.status == 504 && answer.error.contains("not idempotent");
+        let in_time = answer.took < millis(1_000);
+        ensure(clear && in_time, || format!("{answer:?}"))
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -146,10 +151,26 @@ async fn dropped_call_resets_the_stream_at_the_peer() {
     let world = World::new(1);
     let fed = world.mirror();
     world.settle(&fed, 1).await;
-    let call = world.get(&fed, "/slow/60000");
-    assert!(tokio::time::timeout(millis(100), call).await.is_err());
+    let before = world.east[0].seen.requests.load(SeqCst);
+    let sent = until("not sent", || {
+        world.east[0].seen.requests.load(SeqCst) > before
+    });
+    tokio::select! {
+        answer = world.get(&fed, "/slow/60000") => panic!("{answer:?}"),
+        () = sent => {}
+    }
     let resets = &world.east[0].seen.resets;
     until("the stream was not reset", || resets.load(SeqCst) == 1).await;
+}
+
+/// A request that the peer has and takes its time for.
+async fn slow(world: &Arc<World>, fed: &Arc<Fed>) -> JoinHandle<Answer> {
+    let seen = world.east[0].seen.clone();
+    let before = seen.requests.load(SeqCst);
+    let (world, fed) = (world.clone(), fed.clone());
+    let slow = tokio::task::spawn(async move { world.get(&fed, "/slow/300").await });
+    until("not sent", || seen.requests.load(SeqCst) > before).await;
+    slow
 }
 
 #[tokio::test]
@@ -157,9 +178,7 @@ async fn peer_that_leaves_in_good_order_loses_nothing() {
     let world = Arc::new(World::new(1));
     let fed = Arc::new(world.mirror());
     world.settle(&fed, 1).await;
-    let (a, b) = (world.clone(), fed.clone());
-    let slow = tokio::task::spawn(async move { a.get(&b, "/slow/300").await });
-    until("not sent", || world.east[0].seen.requests.load(SeqCst) >= 2).await;
+    let slow = slow(&world, &fed).await;
     world.east[0].drain();
     for _ in 0..20 {
         let answer = world.call(&fed, request("POST", "/", Body::Empty)).await;
@@ -174,9 +193,7 @@ async fn removed_endpoint_finishes_what_it_has() {
     let world = Arc::new(World::new(1));
     let fed = Arc::new(world.mirror());
     world.settle(&fed, 1).await;
-    let (a, b) = (world.clone(), fed.clone());
-    let slow = tokio::task::spawn(async move { a.get(&b, "/slow/300").await });
-    until("not sent", || world.east[0].seen.requests.load(SeqCst) >= 2).await;
+    let slow = slow(&world, &fed).await;
     fed.feed.send_replace(EndpointSet::Present([].into()));
     tokio::task::yield_now().await;
     let answer = world.get(&fed, "/").await;
@@ -247,7 +264,7 @@ async fn large_set_is_connected_little_by_little_until_all_serve() {
     let mut world = World::new(0);
     world.east = (0..24).map(|_| Peer::start("east")).collect();
     let fed = world.mirror();
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + DEADLINE;
     let idle = |world: &World| {
         let served = |peer: &&Peer| peer.seen.requests.load(SeqCst) == 0;
         world.east.iter().filter(served).count()

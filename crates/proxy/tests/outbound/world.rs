@@ -21,6 +21,9 @@ pub(crate) struct World {
     pub(crate) north: Vec<Peer>,
 }
 
+/// For what just has to happen, however slow the machine is.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
 /// A destination whose endpoints the test feeds.
 pub(crate) struct Fed {
     pub(crate) destination: Arc<Destination>,
@@ -112,7 +115,7 @@ impl World {
                 .map(|cluster| cluster.paths_up)
                 .sum::<usize>()
         };
-        let deadline = Instant::now() + Duration::from_secs(5);
+        let deadline = Instant::now() + DEADLINE;
         while up().await < endpoints {
             assert!(Instant::now() < deadline, "connections were not all made");
             tokio::time::sleep(Duration::from_millis(5)).await;

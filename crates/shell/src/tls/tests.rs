@@ -8,7 +8,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::testing::{Authority, Validity};
 
-const DEADLINE: Duration = Duration::from_secs(5);
+const DEADLINE: Duration = Duration::from_secs(30);
 const SERVER: &str = "server.ns.serviceaccount.identity.tombolo.cluster.local";
 const CLIENT: &str = "client.ns.serviceaccount.identity.tombolo.cluster.local";
 const ALPN: &[u8] = b"transport.l5d.io/v1";
