@@ -171,10 +171,11 @@ pub struct WayRecords {
 }
 
 impl WayRecords {
-    /// Whether a promise of times was not kept while the machine stalled: the way has to be shown again.
+    /// Whether all that was not kept are promises of times while the machine stalled: the way has to be shown
+    /// again. What is broken whatever the machine did, a second showing does not mend.
     #[must_use]
     pub fn stalled(&self) -> bool {
-        promise::of_way(self).iter().any(|promise| !promise.judged)
+        promise::stalled(&promise::of_way(self))
     }
 
     /// How late the loads were at worst.
@@ -208,7 +209,7 @@ impl Setup {
     /// Whether the lab was not up in time while the machine stalled.
     #[must_use]
     pub fn stalled(&self) -> bool {
-        promise::of_lab(self).iter().any(|promise| !promise.judged)
+        promise::stalled(&promise::of_lab(self))
     }
 }
 

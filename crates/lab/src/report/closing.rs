@@ -128,11 +128,11 @@ pub(super) fn sentence(promises: &[Promise], ways: &[WayReport]) -> String {
     if ways.is_empty() {
         return "No way to lose a cluster was shown, so no promise was kept.".to_owned();
     }
-    if let Some(first) = broken.first() {
+    let judged = broken.iter().find(|promise| promise.judged);
+    if let Some(first) = judged.or_else(|| broken.first()) {
         let (count, all) = (broken.len(), promises.len());
         let verb = if count == 1 { "was" } else { "were" };
-        let judged = broken.iter().any(|promise| promise.judged);
-        let what = if judged { "broken" } else { "not judged" };
+        let what = if first.judged { "broken" } else { "not judged" };
         return format!(
             "{count} of {all} promises {verb} {what}, the first: {} (wanted {}, saw {}).",
             first.name, first.want, first.got

@@ -66,6 +66,12 @@ pub(super) fn promises(lab: &Setup, ways: &[WayRecords]) -> Vec<Promise> {
     promises
 }
 
+/// Whether something was not judged, and nothing is broken.
+pub(super) fn stalled(promises: &[Promise]) -> bool {
+    let mut missed = promises.iter().filter(|promise| !promise.ok).peekable();
+    missed.peek().is_some() && missed.all(|promise| !promise.judged)
+}
+
 /// What is promised of the lab itself.
 pub(super) fn of_lab(lab: &Setup) -> Vec<Promise> {
     vec![

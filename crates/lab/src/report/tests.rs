@@ -432,6 +432,14 @@ fn a_promise_of_times_is_not_judged_if_the_machine_stalled_and_another_is() {
         let outcome = Outcome::failed(FailureKind::Lost);
         set(way, FEDERATED, 39_000..39_001, &outcome);
     };
+    let mut both = good(Way::B);
+    late(&mut both, 500);
+    slow_one(&mut both);
+    fails(&mut both);
+    assert!(!both.stalled(), "a request that fails is judged");
+    let sentence = Report::of(lab(), &[both]).sentence;
+    let wanted = "2 of 15 promises were broken, the first: b: frontend-federated: no request fails";
+    assert!(sentence.starts_with(wanted), "{sentence}");
     for (n, (breach, timed)) in [
         (shifts, true),
         (uneven, true),
