@@ -12,8 +12,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::crd::typed;
 use crate::error::StatusError;
 use crate::registry::Resource;
+use crate::schema::intent;
 use crate::store::json::child;
 use crate::store::request::Force;
 use fields::FieldSet;
@@ -32,13 +34,10 @@ pub(crate) fn check_keys(res: &Resource, config: &Value) -> Result<(), StatusErr
 pub(crate) fn refuse_intent(
     res: &Resource,
     config: &Value,
-    mut problems: Vec<String>,
+    problems: Vec<String>,
 ) -> Result<(), StatusError> {
-    problems.sort();
-    let why = match problems.as_slice() {
-        [] => return Ok(()),
-        [one] => one.clone(),
-        many => format!("errors:\n  {}", many.join("\n  ")),
+    let Some(why) = all_of(problems) else {
+        return Ok(());
     };
     let text = |name: &str| config["metadata"][name].as_str().unwrap_or_default();
     let message = format!(
@@ -50,6 +49,40 @@ pub(crate) fn refuse_intent(
         res.kind
     );
     Err(StatusError::new(500, "", message))
+}
+
+/// All problems as one text.
+fn all_of(mut problems: Vec<String>) -> Option<String> {
+    problems.sort();
+    Some(match problems.as_slice() {
+        [] => return None,
+        [one] => one.clone(),
+        many => format!("errors:\n  {}", many.join("\n  ")),
+    })
+}
+
+/// What an intent makes of a value that nobody owns; the error says why it cannot be merged.
+pub(crate) fn merged(res: &Resource, value: &Value, config: &Value) -> Result<Value, String> {
+    let shape = Shape::of(res);
+    let mut problems: Vec<String> = walk::duplicate(config, &shape).into_iter().collect();
+    problems.extend(typed::problems(res, config));
+    problems.extend(intent::problems(res, config));
+    problems.dedup();
+    if let Some(why) = all_of(problems) {
+        return Err(format!(
+            "failed to convert patch object to typed object: {why}"
+        ));
+    }
+    let whole = walk::wholes(config, &shape);
+    if !whole.is_empty() {
+        let whole = whole.join(", ");
+        return Err(format!(
+            "invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: {whole}"
+        ));
+    }
+    let mut after = value.clone();
+    walk::merge(&mut after, config, &shape);
+    Ok(after)
 }
 
 /// The object that an intent makes of an existing one, with `managedFields` kept up.

@@ -1,7 +1,7 @@
 //! The three patches that say what to change: JSON Patch, JSON Merge Patch, strategic merge.
 //!
 //! Values in, value out; server-side apply, which says what shall be, is in [`crate::apply`].
-mod operations;
+pub(crate) mod operations;
 pub(crate) mod strategic;
 
 use serde_json::{Map, Value, json};
@@ -86,7 +86,7 @@ pub fn patched(res: &Resource, value: Value, patch: &Patch) -> Result<Value, Pat
 
 /// What the operations that a webhook wants make of an object; else which of them does not apply.
 pub(crate) fn by_webhook(value: Value, patch: &[Value]) -> Result<Value, String> {
-    operations::applied(value, patch)
+    operations::applied(value, patch).map_err(|why| why.to_string())
 }
 
 fn not_a_map(patch: &Value) -> String {

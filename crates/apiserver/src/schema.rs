@@ -104,6 +104,30 @@ pub(crate) fn complete(res: &Resource, value: &mut Value) -> Result<(), StatusEr
     Ok(())
 }
 
+/// Makes a value of a built-in kind typed; the error is what Kubernetes' decoder says of it.
+pub(crate) fn typed(
+    res: &Resource,
+    value: &mut Value,
+    validation: FieldValidation,
+) -> Result<(), String> {
+    let of = type_of(&res.group, &res.version, &res.kind).filter(|_| !res.custom);
+    let Some(of) = of else { return Ok(()) };
+    let problems = decode::decode(of, value);
+    if let Some(why) = problems.mismatch {
+        return Err(why);
+    }
+    let mut unknown = problems.unknown;
+    if validation != FieldValidation::Strict || unknown.is_empty() {
+        return Ok(());
+    }
+    unknown.sort();
+    let all: Vec<String> = unknown
+        .iter()
+        .map(|path| format!("unknown field \"{path}\""))
+        .collect();
+    Err(format!("strict decoding error: {}", all.join(", ")))
+}
+
 fn strict(reading: Reading<'_>, mut faults: Vec<String>) -> Result<(), StatusError> {
     let Reading { lines, .. } = &reading;
     if faults.is_empty() && lines.is_empty() {

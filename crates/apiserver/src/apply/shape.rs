@@ -92,6 +92,12 @@ impl Shape {
             .unwrap_or(&PLAIN)
     }
 
+    /// The same of a field that is one of its own, not an entry of a map.
+    pub(crate) fn declared(&self, name: &str) -> Option<&Self> {
+        let found = self.fields.get(name);
+        found.or_else(|| self.inner.is_none().then_some(&*PLAIN))
+    }
+
     /// The shape of a list's elements.
     pub(crate) fn element(&self) -> &Self {
         self.inner.as_deref().unwrap_or(&PLAIN)

@@ -166,6 +166,37 @@ fn twice(value: &Value, shape: &Shape, path: &str) -> Option<String> {
     None
 }
 
+/// Paths of what a value sets that does not merge, but is replaced as a whole.
+pub(crate) fn wholes(value: &Value, shape: &Shape) -> Vec<String> {
+    let mut found = Vec::new();
+    find_wholes(value, shape, "", &mut found);
+    found
+}
+
+fn find_wholes(value: &Value, shape: &Shape, path: &str, found: &mut Vec<String>) {
+    match value {
+        Value::Object(map) => {
+            if shape.mapping == Mapping::Atomic {
+                found.push(path.to_owned());
+            }
+            for (name, value) in map {
+                if let Some(shape) = shape.declared(name) {
+                    find_wholes(value, shape, &format!("{path}.{name}"), found);
+                }
+            }
+        }
+        Value::Array(list) => {
+            if shape.listing == Listing::Atomic {
+                found.push(path.to_owned());
+            }
+            for (at, value) in list.iter().enumerate() {
+                find_wholes(value, shape.element(), &format!("{path}[{at}]"), found);
+            }
+        }
+        _ => {}
+    }
+}
+
 /// What differs between two values.
 pub(crate) fn compare(before: &Value, after: &Value, shape: &Shape, existing: Existing) -> Change {
     let mut change = Change::default();

@@ -2,7 +2,8 @@
 //!
 //! [`parse`] makes a tree of bounded depth, [`check`] gives it types in the words of Kubernetes' checker,
 //! [`eval`] runs it and counts every step, so that no rule runs for long, [`library`] are the functions,
-//! [`rule`] ties rules to schemas, [`admission`] runs the expressions of policies.
+//! [`rule`] ties rules to schemas, [`admission`] runs the expressions of policies, [`message`] is what these make of
+//! objects that they change.
 pub(crate) mod admission;
 mod check;
 pub(crate) mod cost;
@@ -11,6 +12,7 @@ mod eval;
 mod lexer;
 pub(crate) mod library;
 mod macros;
+mod message;
 pub(crate) mod object_type;
 mod parse;
 pub(crate) mod rule;

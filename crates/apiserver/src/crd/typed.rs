@@ -15,8 +15,13 @@ const PROBLEMS_MAX: usize = 100;
 
 /// Refuses an intent that sets unknown fields, fields of other types, or an element twice.
 pub(crate) fn check(res: &Resource, config: &Value) -> Result<(), StatusError> {
+    apply::refuse_intent(res, config, problems(res, config))
+}
+
+/// What is wrong with an intent of a custom kind.
+pub(crate) fn problems(res: &Resource, config: &Value) -> Vec<String> {
     let Some(schema) = &res.of_crd.structural else {
-        return Ok(());
+        return Vec::new();
     };
     let mut problems = Vec::new();
     for (name, value) in config.as_object().into_iter().flatten() {
@@ -25,7 +30,7 @@ pub(crate) fn check(res: &Resource, config: &Value) -> Result<(), StatusError> {
         }
         field(schema, (name, value), "", &mut problems);
     }
-    apply::refuse_intent(res, config, problems)
+    problems
 }
 
 fn field(schema: &Schema, (name, value): (&str, &Value), at: &str, problems: &mut Vec<String>) {

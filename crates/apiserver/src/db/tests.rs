@@ -6,6 +6,7 @@ use crate::testing::{World, config_map, deployment, version};
 mod garbage;
 mod kinds;
 mod laws;
+mod mutations;
 mod policies;
 mod watches;
 

@@ -26,69 +26,61 @@ pub(super) fn patched(mut value: Value, patch: &Value) -> Result<Value, PatchPro
         steps: STEPS_MAX,
     };
     for operation in operations {
-        step(&mut value, operation, &mut left).ok_or(PatchProblem::DoesNotFit)?;
+        step(&mut value, operation, &mut left).map_err(|_why| PatchProblem::DoesNotFit)?;
     }
     Ok(value)
 }
 
-/// The same of a patch that nobody has looked at; else what is wrong, in the words of Kubernetes' library.
-pub(super) fn applied(mut value: Value, patch: &[Value]) -> Result<Value, String> {
-    if patch.len() > OPERATIONS_MAX {
-        return Err(format!(
-            "the patch has {} operations, more than {OPERATIONS_MAX}",
-            patch.len()
-        ));
+/// The same of operations that nobody has looked at.
+pub(crate) fn applied(mut value: Value, operations: &[Value]) -> Result<Value, Misfit> {
+    if operations.len() > OPERATIONS_MAX {
+        let why = PatchProblem::TooLarge(operations.len()).into_status();
+        return Err(why.message.into());
     }
     let mut left = Left {
         bytes: COPIED_BYTES_MAX,
         steps: STEPS_MAX,
     };
-    for operation in patch {
-        let fits = step(&mut value, operation, &mut left);
-        fits.ok_or_else(|| why(&mut value, operation))?;
+    for operation in operations {
+        step(&mut value, operation, &mut left)?;
     }
     Ok(value)
 }
 
-/// Why an operation does not apply.
-fn why(document: &mut Value, operation: &Value) -> String {
-    let kind = operation["op"].as_str().unwrap_or("unknown");
-    let path = |name: &str| operation[name].as_str();
-    let Some(to) = path("path") else {
-        return format!("{kind} operation failed to decode path: missing value");
-    };
-    let holder = |document: &mut Value, path: &str| parent(document, path).is_some();
-    match kind {
-        "add" if !holder(document, to) => {
-            format!("add operation does not apply: doc is missing path: \"{to}\": missing value")
-        }
-        "remove" if !holder(document, to) => {
-            format!("remove operation does not apply: doc is missing path: \"{to}\": missing value")
-        }
-        "remove" if get(document, to).is_none_or(Value::is_null) => {
-            let key = to.rsplit('/').next().unwrap_or_default();
-            format!(
-                "error in remove for path: '{to}': Unable to remove nonexistent key: {key}: missing value"
-            )
-        }
-        "replace" if !holder(document, to) => {
-            format!("replace operation does not apply: doc is missing path: {to}: missing value")
-        }
-        "replace" => {
-            format!("replace operation does not apply: doc is missing key: {to}: missing value")
-        }
-        "test" => format!("testing value {to} failed: test failed"),
-        "move" | "copy" => {
-            let from = path("from").unwrap_or_default();
-            format!(
-                "{kind} operation does not apply: doc is missing from path: {from}: missing value"
-            )
-        }
-        "add" | "remove" => {
-            format!("error in {kind} for path: '{to}': invalid index referenced")
-        }
-        other => format!("Unexpected kind: {other}"),
+/// Why an operation cannot be carried out, in the words of Kubernetes' library.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Misfit {
+    /// What it tests at a path is not so.
+    Untrue(String),
+    /// Anything else.
+    Because(String),
+}
+
+impl From<String> for Misfit {
+    fn from(why: String) -> Self {
+        Self::Because(why)
     }
+}
+
+impl std::fmt::Display for Misfit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Untrue(path) => write!(f, "testing value {path} failed: test failed"),
+            Self::Because(why) => f.write_str(why),
+        }
+    }
+}
+
+type Done<T> = Result<T, String>;
+
+const TOO_DEAR: &str = "Unable to complete the patch, it exceeds the limit";
+
+fn no_index(at: i64) -> String {
+    format!("Unable to access invalid index: {at}: invalid index referenced")
+}
+
+fn no_number(text: &str) -> String {
+    format!("strconv.Atoi: parsing {text:?}: invalid syntax")
 }
 
 /// What the rest of a patch may still cost.
@@ -99,19 +91,19 @@ struct Left {
 }
 
 impl Left {
-    fn spend(&mut self, steps: usize) -> Option<()> {
-        self.steps = self.steps.checked_sub(steps)?;
-        Some(())
+    fn spend(&mut self, steps: usize) -> Done<()> {
+        self.steps = self.steps.checked_sub(steps).ok_or(TOO_DEAR)?;
+        Ok(())
     }
 
     /// Looks through a value; none if it nests more than so many levels.
-    fn look(&mut self, value: &Value, levels: usize) -> Option<()> {
-        let below = levels.checked_sub(1)?;
+    fn look(&mut self, value: &Value, levels: usize) -> Done<()> {
+        let below = levels.checked_sub(1).ok_or(TOO_DEAR)?;
         self.spend(1)?;
         match value {
             Value::Object(map) => map.values().try_for_each(|value| self.look(value, below)),
             Value::Array(list) => list.iter().try_for_each(|value| self.look(value, below)),
-            _ => Some(()),
+            _ => Ok(()),
         }
     }
 }
@@ -142,37 +134,73 @@ fn check(operation: &Value) -> Result<(), PatchProblem> {
     Ok(())
 }
 
-/// Carries out one operation; none if it does not fit, or costs too much.
-fn step(document: &mut Value, operation: &Value, left: &mut Left) -> Option<()> {
-    let path = operation["path"].as_str();
+/// Carries out one operation.
+fn step(document: &mut Value, operation: &Value, left: &mut Left) -> Result<(), Misfit> {
+    let text = |name: &str| {
+        let kind = operation["op"].as_str().unwrap_or_default();
+        let text = operation[name].as_str();
+        text.ok_or_else(|| format!("{kind} operation failed to decode {name}: missing value"))
+    };
     let value = || operation.get("value").cloned().unwrap_or(Value::Null);
-    match operation["op"].as_str()? {
-        "add" => add(document, path?, value(), left),
-        "remove" => remove(document, path?, left).map(drop),
-        "replace" if path?.is_empty() => {
-            let value = value();
-            (value.is_object() || value.is_array()).then(|| *document = value)
+    match operation["op"].as_str().unwrap_or("unknown") {
+        "add" => {
+            let path = text("path")?;
+            if parent(document, path).is_none() {
+                let why = "add operation does not apply: doc is missing path";
+                return Err(format!("{why}: \"{path}\": missing value").into());
+            }
+            let added = add(document, path, value(), left);
+            added.map_err(|why| format!("error in add for path: '{path}': {why}"))?;
         }
-        "replace" => replace(document, path?, value(), left),
+        "remove" => {
+            let path = text("path")?;
+            if parent(document, path).is_none() {
+                let why = "remove operation does not apply: doc is missing path";
+                return Err(format!("{why}: \"{path}\": missing value").into());
+            }
+            let removed = remove(document, path, left);
+            removed.map_err(|why| format!("error in remove for path: '{path}': {why}"))?;
+        }
+        "replace" => replace(document, text("path")?, value(), left)?,
         "move" => {
-            let from = operation["from"].as_str()?;
-            let moved = remove(document, from, left)?;
-            add(document, path?, moved, left)
+            let (from, path) = (text("from")?, text("path")?);
+            let moved = moved(document, from, left)?;
+            if parent(document, path).is_none() {
+                let why = "move operation does not apply: doc is missing destination path";
+                return Err(format!("{why}: {path}: missing value").into());
+            }
+            let added = add(document, path, moved, left);
+            added.map_err(|why| format!("error in move for path: '{path}': {why}"))?;
         }
         "copy" => {
-            let found = get(document, operation["from"].as_str()?)?;
-            left.bytes = left.bytes.checked_sub(found.to_string().len())?;
-            let copy = found.clone();
-            add(document, path?, copy, left)
+            let (from, path) = (text("from")?, text("path")?);
+            let copy = copied(document, from, left)?;
+            if parent(document, path).is_none() {
+                let why = "copy operation does not apply: doc is missing destination path";
+                return Err(format!("{why}: {path}: missing value").into());
+            }
+            let added = add(document, path, copy, left);
+            added.map_err(|why| format!("error while adding value during copy: {why}"))?;
         }
-        "test" => {
-            let found = match path? {
-                "" => document,
-                path => get(document, path)?,
-            };
-            (found == operation.get("value").unwrap_or(&Value::Null)).then_some(())
-        }
-        _ => None,
+        "test" => test(document, text("path")?, operation)?,
+        other => return Err(format!("Unexpected kind: {other}").into()),
+    }
+    Ok(())
+}
+
+fn test(document: &mut Value, path: &str, operation: &Value) -> Result<(), Misfit> {
+    let found = if path.is_empty() {
+        &*document
+    } else if parent(document, path).is_none() {
+        let why = "test operation does not apply: is missing path";
+        return Err(format!("{why}: {path}: missing value").into());
+    } else {
+        get(document, path).map_err(|why| format!("error in test for path: '{path}': {why}"))?
+    };
+    if found == operation.get("value").unwrap_or(&Value::Null) {
+        Ok(())
+    } else {
+        Err(Misfit::Untrue(path.to_owned()))
     }
 }
 
@@ -189,7 +217,7 @@ fn parent<'a>(document: &'a mut Value, path: &str) -> Option<(&'a mut Value, Str
         here = match here {
             Value::Object(map) => map.get_mut(part)?,
             Value::Array(list) => {
-                let at = index(part, list.len())?;
+                let at = index(part, list.len()).ok()?;
                 list.get_mut(at)?
             }
             _ => return None,
@@ -198,71 +226,136 @@ fn parent<'a>(document: &'a mut Value, path: &str) -> Option<(&'a mut Value, Str
     (here.is_object() || here.is_array()).then(|| (here, key.clone()))
 }
 
-/// A place in a list; less than nothing counts from its end.
-fn index(text: &str, length: usize) -> Option<usize> {
-    let at: i64 = text.parse().ok()?;
-    let length = i64::try_from(length).ok()?;
-    usize::try_from(if at < 0 { at + length } else { at }).ok()
+/// The same where it is known that there is one.
+fn holder<'a>(document: &'a mut Value, path: &str) -> Done<(&'a mut Value, String)> {
+    parent(document, path).ok_or_else(|| "missing value".to_owned())
 }
 
-fn get<'a>(document: &'a mut Value, path: &str) -> Option<&'a Value> {
-    let (holder, key) = parent(document, path)?;
+/// A place in a list; less than nothing counts from its end.
+fn index(text: &str, length: usize) -> Done<usize> {
+    let at: i64 = text.parse().map_err(|_no| no_number(text))?;
+    let from_end = at < 0;
+    let wanted = i64::try_from(length)
+        .ok()
+        .map(|length| if from_end { at + length } else { at });
+    let wanted = wanted.and_then(|at| usize::try_from(at).ok());
+    wanted.ok_or_else(|| no_index(at))
+}
+
+fn get<'a>(document: &'a mut Value, path: &str) -> Done<&'a Value> {
+    let (holder, key) = holder(document, path)?;
     match holder {
-        Value::Object(map) => Some(map.get(&key).unwrap_or(&Value::Null)),
-        Value::Array(list) => list.get(index(&key, list.len())?),
-        _ => None,
+        Value::Object(map) => Ok(map.get(&key).unwrap_or(&Value::Null)),
+        Value::Array(list) => {
+            let at = index(&key, list.len())?;
+            let found = list.get(at);
+            found.ok_or_else(|| no_index(i64::try_from(at).unwrap_or(i64::MAX)))
+        }
+        _ => Err("missing value".to_owned()),
     }
 }
 
 /// That a value at a path does not nest deeper than an object may: what works on objects recurses.
-fn check_depth(path: &str, value: &Value, left: &mut Left) -> Option<()> {
+fn check_depth(path: &str, value: &Value, left: &mut Left) -> Done<()> {
     let above = path.split('/').skip(1).count();
-    left.look(value, OBJECT_DEPTH_MAX.checked_sub(above)?)
+    let below = OBJECT_DEPTH_MAX.checked_sub(above);
+    left.look(value, below.ok_or(TOO_DEAR)?)
 }
 
-fn add(document: &mut Value, path: &str, value: Value, left: &mut Left) -> Option<()> {
+fn add(document: &mut Value, path: &str, value: Value, left: &mut Left) -> Done<()> {
     check_depth(path, &value, left)?;
-    let (holder, key) = parent(document, path)?;
+    let (holder, key) = holder(document, path)?;
     match holder {
         Value::Object(map) => put(map, key, value),
         Value::Array(list) if key == "-" => list.push(value),
         Value::Array(list) => {
-            let at = index(&key, list.len() + 1).filter(|at| *at <= list.len())?;
+            let at = index(&key, list.len() + 1).map_err(|why| {
+                if why == no_number(&key) {
+                    format!("value was not a proper array index: '{key}': {why}")
+                } else {
+                    why
+                }
+            })?;
+            if at > list.len() {
+                return Err(no_index(i64::try_from(at).unwrap_or(i64::MAX)));
+            }
             left.spend(list.len() - at)?;
             list.insert(at, value);
         }
-        _ => return None,
+        _ => return Err("missing value".to_owned()),
     }
-    Some(())
+    Ok(())
 }
 
 fn put(map: &mut Map<String, Value>, key: String, value: Value) {
     map.insert(key, value);
 }
 
-fn replace(document: &mut Value, path: &str, value: Value, left: &mut Left) -> Option<()> {
+fn replace(document: &mut Value, path: &str, value: Value, left: &mut Left) -> Done<()> {
+    if path.is_empty() {
+        if !value.is_object() && !value.is_array() {
+            let why = "replace operation value must be object or array: %!w(<nil>)";
+            return Err(why.to_owned());
+        }
+        *document = value;
+        return Ok(());
+    }
     check_depth(path, &value, left)?;
-    let (holder, key) = parent(document, path)?;
+    let Some((holder, key)) = parent(document, path) else {
+        return Err(format!(
+            "replace operation does not apply: doc is missing path: {path}: missing value"
+        ));
+    };
+    let missing =
+        || format!("replace operation does not apply: doc is missing key: {path}: missing value");
     match holder {
         Value::Object(map) => put(map, key, value),
         Value::Array(list) => {
-            let at = index(&key, list.len())?;
-            *list.get_mut(at)? = value;
+            let at = index(&key, list.len()).map_err(|_no| missing())?;
+            *list.get_mut(at).ok_or_else(missing)? = value;
         }
-        _ => return None,
+        _ => return Err(missing()),
     }
-    Some(())
+    Ok(())
 }
 
-fn remove(document: &mut Value, path: &str, left: &mut Left) -> Option<Value> {
-    let (holder, key) = parent(document, path)?;
+fn remove(document: &mut Value, path: &str, left: &mut Left) -> Done<Value> {
+    let (holder, key) = holder(document, path)?;
     match holder {
-        Value::Object(map) => map.remove(&key),
+        Value::Object(map) => map
+            .remove(&key)
+            .ok_or_else(|| format!("Unable to remove nonexistent key: {key}: missing value")),
         Value::Array(list) => {
-            let at = index(&key, list.len()).filter(|at| *at < list.len())?;
+            let at = index(&key, list.len())?;
+            if at >= list.len() {
+                return Err(no_index(i64::try_from(at).unwrap_or(i64::MAX)));
+            }
             left.spend(list.len() - at)?;
-            Some(list.remove(at))
+            Ok(list.remove(at))
         }
-        _ => None,
+        _ => Err("missing value".to_owned()),
     }
+}
+
+/// Takes out what is to be elsewhere.
+fn moved(document: &mut Value, from: &str, left: &mut Left) -> Done<Value> {
+    let Some((_, key)) = parent(document, from) else {
+        return Err(format!(
+            "move operation does not apply: doc is missing from path: {from}: missing value"
+        ));
+    };
+    remove(document, from, left).map_err(|why| format!("error in move for path: '{key}': {why}"))
+}
+
+fn copied(document: &mut Value, from: &str, left: &mut Left) -> Done<Value> {
+    if parent(document, from).is_none() {
+        return Err(format!(
+            "copy operation does not apply: doc is missing from path: {from}: missing value"
+        ));
+    }
+    let found =
+        get(document, from).map_err(|why| format!("error in copy for from: '{from}': {why}"))?;
+    let more = found.to_string().len();
+    left.bytes = left.bytes.checked_sub(more).ok_or(TOO_DEAR)?;
+    Ok(found.clone())
 }

@@ -16,14 +16,19 @@ const PROBLEMS_MAX: usize = 100;
 /// # Errors
 /// With all of them, in Kubernetes' words.
 pub(crate) fn check(res: &Resource, config: &Value) -> Result<(), StatusError> {
+    apply::refuse_intent(res, config, problems(res, config))
+}
+
+/// What is wrong with an intent of a built-in kind.
+pub(crate) fn problems(res: &Resource, config: &Value) -> Vec<String> {
     let of = type_of(&res.group, &res.version, &res.kind).filter(|_| !res.custom);
-    let Some(of) = of else { return Ok(()) };
+    let Some(of) = of else { return Vec::new() };
     let mut walk = Walk {
         table: table::get(),
         problems: Vec::new(),
     };
     walk.fields(of, config, "");
-    apply::refuse_intent(res, config, walk.problems)
+    walk.problems
 }
 
 struct Walk {

@@ -192,6 +192,13 @@ fn allocate(
     refuse(res, object, &causes)
 }
 
+/// The defaults of a kind, for what has become of an object on its way.
+pub(super) fn defaults(store: &Store, res: &Resource, before: Option<&Value>, object: &mut Value) {
+    if !res.custom {
+        complete(store, res, before, object);
+    }
+}
+
 /// The defaults of a kind.
 fn complete(store: &Store, res: &Resource, before: Option<&Value>, object: &mut Value) {
     let kind = res.kind.as_str();

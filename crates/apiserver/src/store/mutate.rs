@@ -1,4 +1,4 @@
-//! What policies change of a write before it is checked.
+//! What policies and webhooks change of a write before it is checked.
 //!
 //! As in Kubernetes: after the defaults and the built-in plugins, before what the store itself fills in. When
 //! something has changed, the plugins and those who want to see it again get a second turn; there is no third.
@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::json::{child, text};
+use super::json::{child, set, text};
 use super::policy::asked::Asked;
-use super::policy::{Attempt, Does};
+use super::policy::{Again, Attempt, Does};
 use super::request::{Subresource, WriteOptions};
 use super::webhooks::Turned;
 use super::write::Named;
@@ -20,6 +20,13 @@ use crate::schema;
 /// Metadata that a new object gets after everybody has had a say.
 const FILLED_IN: [&str; 3] = ["uid", "creationTimestamp", "generation"];
 
+/// Metadata that no new object has.
+const NEVER_NEW: [&str; 3] = [
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "selfLink",
+];
+
 /// Which turn it is, and what of the first is to be known in the second.
 #[derive(Debug, Default)]
 pub(super) struct Turn {
@@ -27,14 +34,15 @@ pub(super) struct Turn {
     pub(super) again: bool,
     /// Whether the object has been changed, so that there must be a second.
     pub(super) changed: bool,
+    /// Which policies want to see it again.
+    pub(super) policies: Again,
     webhooks: Turned,
 }
 
 impl Store {
     /// Whether anybody could change this write. Cheap, for it is asked for every write.
     pub(super) fn mutates(&self, attempt: &Attempt<'_>) -> bool {
-        let policed = !self.policies.that(Does::Mutate).is_empty() && !attempt.is_exempt();
-        policed || self.webhooks_mutate()
+        self.policies_mutate(attempt) || self.webhooks_mutate()
     }
 
     /// Lets everybody who may change a write change it: `object` is the new state, in the version that is stored.
@@ -46,9 +54,16 @@ impl Store {
         turn: &mut Turn,
     ) -> Result<(), StatusError> {
         let asked = Asked::of_write(attempt.operation, options);
+        if self.policies_mutate(attempt) {
+            self.mutate_by_policies(attempt, object, &asked, turn)?;
+        }
         let webhooks = (&mut turn.webhooks, turn.again);
         turn.changed |= self.mutate_by_webhooks(attempt, object, &asked, webhooks)?;
         Ok(())
+    }
+
+    fn policies_mutate(&self, attempt: &Attempt<'_>) -> bool {
+        !self.policies.that(Does::Mutate).is_empty() && !attempt.is_exempt()
     }
 
     /// Both turns; `prepare` is what happens before the second.
@@ -104,11 +119,24 @@ impl Store {
             admit::prepare(self, moment, res, object)?;
             schema::complete(res, object)
         };
+        let managed = object["metadata"].get("managedFields").cloned();
         self.mutate_twice(&attempt, object, options, prepare)?;
+        let inside = text(&object["metadata"], "namespace");
+        if !inside.is_empty() && !namespace.is_empty() && inside != namespace {
+            let why = "the namespace of the provided object does not match the namespace sent on the request";
+            return Err(StatusError::bad_request(why));
+        }
         if !text(&object["metadata"], "name").is_empty() {
             kept.remove("name");
         }
-        child(object, "metadata").extend(kept);
+        let meta = child(object, "metadata");
+        for field in NEVER_NEW {
+            meta.remove(field);
+        }
+        meta.extend(kept);
+        set(meta, "managedFields", managed);
+        let namespace = (!namespace.is_empty()).then(|| namespace.as_str().into());
+        set(meta, "namespace", namespace);
         Ok(())
     }
 }

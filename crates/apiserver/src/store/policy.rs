@@ -1,12 +1,15 @@
 //! Admission policies: what of a write their expressions change, refuse, or warn of.
 //!
 //! Policies and bindings are compiled when they change, and looked at with every write; a store that has none pays
-//! nothing. [`compiled`] makes a policy ready, [`matching`] says whom it concerns, [`verdict`] runs it. What has been
-//! spent on one request is counted over all of its policies.
+//! nothing. [`compiled`] makes a policy ready, [`matching`] says whom it concerns, [`question`] is what all of them can
+//! see of a write, [`verdict`] is what they say of it, [`mutation`] what they make of it. What has been spent on one
+//! request is counted over all of its policies.
 pub(super) mod asked;
 pub(super) mod compiled;
 pub(super) mod matching;
-pub(super) mod verdict;
+mod mutation;
+pub(super) mod question;
+mod verdict;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,6 +22,7 @@ use super::snapshot::Snapshot;
 use crate::registry::{Resource, StorageKey};
 pub(super) use compiled::OnFailure;
 use compiled::{Binding, Policy};
+pub(super) use mutation::Again;
 
 /// The group of policies, bindings and webhooks.
 const GROUP: &str = "admissionregistration.k8s.io";

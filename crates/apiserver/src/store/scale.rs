@@ -12,6 +12,11 @@ pub fn view(res: &Resource, object: &Object) -> Value {
     view_value(res, &object.value())
 }
 
+/// Whether a value is a Scale, and not what is scaled.
+pub(super) fn is_scale(value: &Value) -> bool {
+    text(value, "kind") == "Scale" && text(value, "apiVersion") == "autoscaling/v1"
+}
+
 pub(super) fn view_value(res: &Resource, object: &Value) -> Value {
     let Some(paths) = &res.subresources.scale else {
         return Value::Null;
@@ -83,10 +88,13 @@ pub(super) fn put(res: &Resource, before: &Value, scale: &Value) -> Result<Value
     Ok(after)
 }
 
-fn scale_kind(res: &Resource) -> Resource {
+/// What a Scale of a resource is.
+pub(super) fn scale_kind(res: &Resource) -> Resource {
     Resource {
         group: "autoscaling".to_owned(),
+        version: "v1".to_owned(),
         kind: "Scale".to_owned(),
+        custom: false,
         ..res.clone()
     }
 }

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use super::check::check;
+use super::check::{Changes, check};
 use super::decl::{Fields, Ty};
 use super::eval::{Failure, Run};
+use super::message;
 use super::object_type::ObjectType;
 use super::parse::parse;
 use super::tree::{Expr, Node, Problem, REACH_MAX, TOO_DEEP};
@@ -27,6 +28,10 @@ pub(crate) enum Gives {
     Text,
     /// A text, or nothing to say.
     TextOrNull,
+    /// A part of the object that is asked about.
+    Object,
+    /// Operations of a JSON patch.
+    Operations,
     Any,
 }
 
@@ -41,6 +46,12 @@ impl Gives {
             Self::TextOrNull if !matches!(ty, Ty::Text | Ty::Null) => Some(format!(
                 "must evaluate to one of [string null_type] but got {found}"
             )),
+            Self::Object if *ty != message::whole() => {
+                Some(format!("must evaluate to Object but got {found}"))
+            }
+            Self::Operations if *ty != message::patch() => {
+                Some(format!("must evaluate to list(JSONPatch) but got {found}"))
+            }
             _ => None,
         }
     }
@@ -70,6 +81,7 @@ pub(crate) struct Scope {
     variables: Option<Arc<Fields>>,
     /// What each of them needs.
     needs: Arc<BTreeMap<String, Needs>>,
+    changes: Changes,
 }
 
 impl Scope {
@@ -88,7 +100,14 @@ impl Scope {
             names,
             variables: None,
             needs: Arc::default(),
+            changes: Changes::No,
         }
+    }
+
+    /// The same for expressions that say how an object shall be changed.
+    pub(crate) fn with_changes(mut self) -> Self {
+        self.changes = Changes::Yes;
+        self
     }
 
     /// The same for objects of a known type.
@@ -133,7 +152,7 @@ impl Scope {
         if let Some(fields) = &self.variables {
             names.push((VARIABLES, Ty::Object(Arc::clone(fields))));
         }
-        let checked = check(&node, &names).map_err(|mut problems| {
+        let checked = check(&node, &names, self.changes).map_err(|mut problems| {
             problems.sort_by_key(|problem| problem.at);
             shown(problems)
         })?;
@@ -214,6 +233,22 @@ pub(crate) enum Given {
     Other,
 }
 
+/// How an object shall be changed.
+#[derive(Debug)]
+pub(crate) struct Wanted(Val);
+
+impl Wanted {
+    /// What the object shall have.
+    pub(crate) fn configuration(&self, budget: &mut u64) -> Result<Json, Unanswered> {
+        message::configuration(&self.0, budget)
+    }
+
+    /// The operations that shall be carried out on it.
+    pub(crate) fn operations(&self, budget: &mut u64) -> Result<Vec<Json>, Unanswered> {
+        message::operations(&self.0, budget)
+    }
+}
+
 /// What names stand for during one request; copies share the values.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Values(Vec<(String, Val)>);
@@ -257,6 +292,24 @@ impl<'a> Evaluation<'a> {
 
     /// Runs an expression.
     pub(crate) fn run(&mut self, program: &Program, budget: &mut u64) -> Result<Given, Unanswered> {
+        Ok(match self.answer(program, budget)? {
+            Val::Bool(value) => Given::Bool(value),
+            Val::Text(text) => Given::Text(text.to_string()),
+            Val::Null => Given::Null,
+            _ => Given::Other,
+        })
+    }
+
+    /// Runs an expression that says how an object shall be changed.
+    pub(crate) fn change(
+        &mut self,
+        program: &Program,
+        budget: &mut u64,
+    ) -> Result<Wanted, Unanswered> {
+        self.answer(program, budget).map(Wanted)
+    }
+
+    fn answer(&mut self, program: &Program, budget: &mut u64) -> Result<Val, Unanswered> {
         for name in &program.needs.names {
             if self.found.contains_key(&**name) {
                 continue;
@@ -276,12 +329,7 @@ impl<'a> Evaluation<'a> {
             };
             self.found.insert(name.to_string(), value);
         }
-        Ok(match self.value(program, budget)? {
-            Val::Bool(value) => Given::Bool(value),
-            Val::Text(text) => Given::Text(text.to_string()),
-            Val::Null => Given::Null,
-            _ => Given::Other,
-        })
+        self.value(program, budget)
     }
 
     fn value(&mut self, program: &Program, budget: &mut u64) -> Result<Val, Unanswered> {
@@ -299,38 +347,6 @@ impl<'a> Evaluation<'a> {
                 Err(Unanswered::Error(why.to_owned()))
             }
             Err(Failure::Error(why)) => Err(Unanswered::Error(why)),
-        }
-    }
-}
-
-impl Node {
-    /// Visits every node of the tree.
-    fn visit<'a>(&'a self, see: &mut impl FnMut(&'a Self)) {
-        see(self);
-        match &self.expr {
-            Expr::Constant(_) | Expr::Name(_) => {}
-            Expr::Select(of, ..) | Expr::Has(of, _) => of.visit(see),
-            Expr::Call(_, target, args) => {
-                target
-                    .iter()
-                    .map(|target| &**target)
-                    .chain(args)
-                    .for_each(|one| one.visit(see));
-            }
-            Expr::List(elements) => elements.iter().for_each(|(one, _)| one.visit(see)),
-            Expr::Map(entries) => entries.iter().for_each(|(key, value, _)| {
-                key.visit(see);
-                value.visit(see);
-            }),
-            Expr::Fold(fold) => {
-                fold.range.visit(see);
-                fold.filter.iter().for_each(|one| one.visit(see));
-                fold.body.visit(see);
-            }
-            Expr::Bind(bind) => {
-                bind.value.visit(see);
-                bind.body.visit(see);
-            }
         }
     }
 }

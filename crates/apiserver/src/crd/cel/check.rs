@@ -4,7 +4,10 @@ use std::sync::{Arc, LazyLock};
 
 use super::decl::Ty;
 use super::library::{SIGNATURES, authorizer, time};
-use super::tree::{Bind, BindKind, Constant, Expr, Fold, FoldKind, Node, Optional, Problem};
+use super::message;
+use super::tree::{
+    Bind, BindKind, Constant, Expr, Field, Fold, FoldKind, Message, Node, Optional, Problem,
+};
 use crate::crd::pattern;
 
 /// One way to call a function.
@@ -66,20 +69,37 @@ pub(super) struct Checked {
     pub(super) uses_old_self: bool,
 }
 
+/// Whether an expression may say what shall be changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Changes {
+    /// It may make objects and operations.
+    Yes,
+    /// It may not.
+    No,
+}
+
 /// Checks an expression whose variables have these types.
-pub(super) fn check(node: &Node, variables: &[(&str, Ty)]) -> Result<Checked, Vec<Problem>> {
+pub(super) fn check(
+    node: &Node,
+    variables: &[(&str, Ty)],
+    changes: Changes,
+) -> Result<Checked, Vec<Problem>> {
     let mut checker = Checker {
         scope: variables
             .iter()
             .map(|(name, ty)| ((*name).to_owned(), ty.clone()))
             .collect(),
         problems: Vec::new(),
+        late: Vec::new(),
         uses_old_self: false,
         mixed: false,
+        changes,
     };
-    let ty = checker.node(node);
-    if !checker.problems.is_empty() {
-        return Err(checker.problems);
+    let ty = checker.node(node).settled();
+    for problems in [checker.problems, checker.late] {
+        if !problems.is_empty() {
+            return Err(problems);
+        }
     }
     Ok(Checked {
         ty,
@@ -90,9 +110,12 @@ pub(super) fn check(node: &Node, variables: &[(&str, Ty)]) -> Result<Checked, Ve
 struct Checker {
     scope: Vec<(String, Ty)>,
     problems: Vec<Problem>,
+    /// What is told only if there is nothing else.
+    late: Vec<Problem>,
     uses_old_self: bool,
     /// Whether the literal that comes next may have elements of several types.
     mixed: bool,
+    changes: Changes,
 }
 
 impl Checker {
@@ -160,20 +183,21 @@ impl Checker {
             Expr::List(elements) => {
                 let types: Vec<(usize, Ty)> = elements
                     .iter()
-                    .map(|(one, _)| (one.at, self.element(one, mixed)))
+                    .map(|(one, optional)| (one.at, self.part(one, *optional, mixed)))
                     .collect();
                 Ty::List(Arc::new(self.same(&types, mixed)))
             }
             Expr::Map(entries) => {
                 let mut keys = Vec::new();
                 let mut values = Vec::new();
-                for (key, value, _) in entries {
+                for (key, value, optional) in entries {
                     keys.push((key.at, self.element(key, mixed)));
-                    values.push((value.at, self.element(value, mixed)));
+                    values.push((value.at, self.part(value, *optional, mixed)));
                 }
                 let (keys, values) = (self.same(&keys, mixed), self.same(&values, mixed));
                 Ty::Map(Arc::new(keys), Arc::new(values))
             }
+            Expr::Message(message) => self.message(node.at, message),
             Expr::Fold(fold) => self.fold(node.at, fold),
             Expr::Bind(bind) => self.bind(bind),
         }
@@ -186,10 +210,37 @@ impl Checker {
         )
     }
 
+    /// The type of a message whose fields are looked at if there is such a type.
+    fn message(&mut self, at: usize, message: &Message) -> Ty {
+        if self.changes == Changes::No || !message::is_known(&message.name) {
+            return self.undeclared(at, &message.name);
+        }
+        for Field {
+            at,
+            name,
+            value: node,
+            optional,
+        } in &message.fields
+        {
+            let found = self.part(node, *optional, false);
+            let wanted = message::field(&message.name, name);
+            let fits = wanted.as_ref().is_some_and(|wanted| fits(wanted, &found));
+            if !fits {
+                let wanted = wanted.map_or_else(String::new, |wanted| wanted.to_string());
+                let text = format!(
+                    "expected type of field '{name}' is '{wanted}' but provided type is '{found}'"
+                );
+                self.problem(*at, text);
+            }
+        }
+        Ty::Message(message.name.as_str().into())
+    }
+
     fn field(&mut self, at: usize, of: &Ty, field: &str) -> Ty {
         match of {
             Ty::Dyn | Ty::Param(_) => Ty::Dyn,
             Ty::Map(_, value) => (**value).clone(),
+            Ty::Message(name) => message::field(name, field).unwrap_or(Ty::Dyn),
             Ty::Object(fields) => match fields.by_name.get(field) {
                 Some(ty) => ty.clone(),
                 None => self.problem(at, format!("undefined field '{field}'")),
@@ -204,6 +255,19 @@ impl Checker {
         }
     }
 
+    /// The type of what a part of a literal puts into it: what is in it if it may be absent.
+    fn part(&mut self, node: &Node, optional: Optional, mixed: bool) -> Ty {
+        match (optional, self.element(node, mixed)) {
+            (Optional::Yes, Ty::Optional(inner)) => (*inner).clone(),
+            (Optional::Yes, found) if !matches!(found, Ty::Dyn | Ty::Param(_)) => {
+                let text = format!("expected type 'optional_type({found})' but found '{found}'");
+                self.problem(node.at, text);
+                found
+            }
+            (_, found) => found,
+        }
+    }
+
     /// The type of an element of a literal that may, or may not, mix types.
     fn element(&mut self, node: &Node, mixed: bool) -> Ty {
         self.mixed = mixed && matches!(node.expr, Expr::List(_) | Expr::Map(_));
@@ -213,7 +277,7 @@ impl Checker {
     /// The one type of all elements; only literals that are formatted mix types.
     fn same(&mut self, types: &[(usize, Ty)], mixed: bool) -> Ty {
         let Some((_, first)) = types.first() else {
-            return Ty::Dyn;
+            return Ty::FREE;
         };
         let odd = types.iter().find(|(_, ty)| !fits(first, ty));
         if let Some((at, ty)) = odd {
@@ -222,7 +286,13 @@ impl Checker {
             }
             return self.problem(*at, format!("expected type '{first}' but found '{ty}'"));
         }
-        first.clone()
+        let odd = types.iter().find(|(_, ty)| !first.is_like(ty));
+        if let Some((at, ty)) = odd.filter(|_| !mixed && self.late.len() < PROBLEMS_MAX) {
+            let text = format!("expected type '{first}' but found '{ty}'");
+            self.late.push(Problem { at: *at, text });
+        }
+        let rest = types.iter().map(|(_, ty)| ty);
+        rest.fold(first.clone(), |so_far, ty| so_far.joined(ty))
     }
 
     fn call(&mut self, at: usize, name: &str, target: Option<&Node>, args: &[Node]) -> Ty {
@@ -230,7 +300,8 @@ impl Checker {
             expr: Expr::Name(space),
             ..
         }) = target
-            && NAMESPACES.contains(&space.as_str())
+            && (NAMESPACES.contains(&space.as_str())
+                || (space == message::NAMESPACE && self.changes == Changes::Yes))
             && self.variable(space).is_none()
         {
             return self.apply(at, &format!("{space}.{name}"), None, args);
@@ -288,7 +359,7 @@ impl Checker {
         let (key, value) = match &range {
             Ty::List(element) => (Ty::Int, (**element).clone()),
             Ty::Map(key, value) => ((**key).clone(), (**value).clone()),
-            Ty::Dyn => (Ty::Dyn, Ty::Dyn),
+            Ty::Dyn | Ty::Param(_) => (Ty::Dyn, Ty::Dyn),
             other => {
                 let text = format!(
                     "expression of type '{other}' cannot be range of a comprehension (must be list, map, or dynamic)"
@@ -377,7 +448,7 @@ impl Checker {
         let inner = match (bind.kind, value) {
             (BindKind::Plain, value) => value,
             (_, Ty::Optional(inner)) => (*inner).clone(),
-            (_, Ty::Dyn) => Ty::Dyn,
+            (_, Ty::Dyn | Ty::Param(_)) => Ty::Dyn,
             (_, other) => {
                 let text =
                     format!("found no matching overload for 'hasValue' applied to '{other}.()'");
@@ -414,12 +485,17 @@ impl Signature {
 fn unify(param: &Ty, arg: &Ty, bound: &mut BTreeMap<char, Ty>) -> bool {
     match (param, arg) {
         (Ty::Param(name), arg) => match bound.get(name) {
-            Some(before) if *before == Ty::Dyn || *before == Ty::Null => {
+            Some(before) if *before == Ty::Null => {
                 let ok = fits(before, arg);
                 bound.insert(*name, arg.clone());
                 ok
             }
-            Some(before) => fits(before, arg),
+            Some(before) => {
+                let ok = fits(before, arg);
+                let both = before.joined(arg);
+                bound.insert(*name, both);
+                ok
+            }
             None => {
                 bound.insert(*name, arg.clone());
                 true
@@ -441,8 +517,14 @@ fn fits(wanted: &Ty, found: &Ty) -> bool {
         (Ty::Dyn | Ty::Param(_), _) | (_, Ty::Dyn | Ty::Param(_)) => true,
         (Ty::List(a), Ty::List(b)) | (Ty::Optional(a), Ty::Optional(b)) => fits(a, b),
         (Ty::Map(ka, va), Ty::Map(kb, vb)) => fits(ka, kb) && fits(va, vb),
-        (Ty::Object(_) | Ty::Named(_) | Ty::Duration | Ty::Timestamp, Ty::Null)
-        | (Ty::Null, Ty::Object(_) | Ty::Named(_) | Ty::Duration | Ty::Timestamp) => true,
+        (
+            Ty::Object(_) | Ty::Message(_) | Ty::Named(_) | Ty::Duration | Ty::Timestamp,
+            Ty::Null,
+        )
+        | (
+            Ty::Null,
+            Ty::Object(_) | Ty::Message(_) | Ty::Named(_) | Ty::Duration | Ty::Timestamp,
+        ) => true,
         (a, b) => a == b,
     }
 }

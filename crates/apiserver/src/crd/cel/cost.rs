@@ -18,6 +18,7 @@ const TEXT_FACTOR: f64 = 0.1;
 const REGEX_FACTOR: f64 = 0.25;
 const LIST_COST: u64 = 10;
 const MAP_COST: u64 = 30;
+const MESSAGE_COST: u64 = 40;
 
 /// Functions whose results have no size to speak of.
 static SCALARS: LazyLock<BTreeSet<&'static str>> = LazyLock::new(|| {
@@ -314,6 +315,13 @@ impl<'s> Coster<'s> {
                 });
                 let size = entries.len() as u64;
                 Estimate::new(cost, Some((size, size)))
+            }
+            Expr::Message(message) => {
+                let fields = message.fields.iter();
+                let cost = fields.fold(MESSAGE_COST, |cost, field| {
+                    cost.saturating_add(self.node(&field.value).cost)
+                });
+                Estimate::new(cost, Some((1, 1)))
             }
             Expr::Fold(fold) => self.fold(fold),
             Expr::Bind(bind) => self.bind(bind),

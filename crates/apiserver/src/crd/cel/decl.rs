@@ -29,6 +29,8 @@ pub(super) enum Ty {
     Type,
     /// A type of a library, by name.
     Named(&'static str),
+    /// A type that expressions make values of, by name.
+    Message(Arc<str>),
     /// A parameter of a function's signature.
     Param(char),
 }
@@ -58,6 +60,9 @@ const NAMED: [&str; 11] = [
 ];
 
 impl Ty {
+    /// The type of what is in an empty literal: whatever it is taken for.
+    pub(super) const FREE: Self = Self::Param('_');
+
     /// A type as a signature spells it; an unknown one is dynamic.
     pub(super) fn parse(text: &str) -> Self {
         let inside = |name: &str| {
@@ -106,6 +111,42 @@ impl Ty {
             Self::List(inner) => format!("list({})", inner.full_name()),
             Self::Map(key, value) => format!("map({}, {})", key.full_name(), value.full_name()),
             other => other.to_string(),
+        }
+    }
+
+    /// What it is in the end: what was left open is dynamic.
+    pub(super) fn settled(&self) -> Self {
+        match self {
+            Self::Param(_) => Self::Dyn,
+            Self::List(inner) => Self::List(Arc::new(inner.settled())),
+            Self::Optional(inner) => Self::Optional(Arc::new(inner.settled())),
+            Self::Map(key, value) => Self::Map(Arc::new(key.settled()), Arc::new(value.settled())),
+            other => other.clone(),
+        }
+    }
+
+    /// Whether it is the same type, as far as both are known; dynamic is another than all others.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Param(_), _) | (_, Self::Param(_)) => true,
+            (Self::List(a), Self::List(b)) | (Self::Optional(a), Self::Optional(b)) => a.is_like(b),
+            (Self::Map(ka, va), Self::Map(kb, vb)) => ka.is_like(kb) && va.is_like(vb),
+            (a, b) => a == b,
+        }
+    }
+
+    /// One of two types that fit each other: the less that is known of either, and what either leaves open taken from
+    /// the other.
+    pub(super) fn joined(&self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::Dyn, _) | (_, Self::Dyn) => Self::Dyn,
+            (&Self::FREE, other) => other.clone(),
+            (Self::List(a), Self::List(b)) => Self::List(Arc::new(a.joined(b))),
+            (Self::Optional(a), Self::Optional(b)) => Self::Optional(Arc::new(a.joined(b))),
+            (Self::Map(ka, va), Self::Map(kb, vb)) => {
+                Self::Map(Arc::new(ka.joined(kb)), Arc::new(va.joined(vb)))
+            }
+            (one, _) => one.clone(),
         }
     }
 
@@ -269,6 +310,8 @@ impl fmt::Display for Ty {
             Self::Optional(inner) => write!(f, "optional_type({inner})"),
             Self::Type => f.write_str("type"),
             Self::Named(name) => f.write_str(name),
+            Self::Message(name) => f.write_str(name),
+            Self::Param('_') => f.write_str("dyn"),
             Self::Param(name) => write!(f, "{name}"),
         }
     }

@@ -7,7 +7,8 @@ use regex::Regex;
 use super::admission::VARIABLES;
 use super::check::{NAMESPACES, TYPE_NAMES};
 use super::library;
-use super::tree::{Bind, BindKind, Constant, Expr, Fold, FoldKind, Node, Optional};
+use super::message::{self, Made};
+use super::tree::{Bind, BindKind, Constant, Expr, Fold, FoldKind, Message, Node, Optional};
 use super::value::{Key, Val};
 use crate::crd::pattern;
 
@@ -149,6 +150,7 @@ impl Run {
             Expr::Call(name, target, args) => self.call(name, target.as_deref(), args),
             Expr::List(elements) => self.list(elements),
             Expr::Map(entries) => self.map(entries),
+            Expr::Message(message) => self.message(message),
             Expr::Fold(fold) => self.fold(fold),
             Expr::Bind(bind) => self.bind(bind),
         }
@@ -170,6 +172,19 @@ impl Run {
             Some(Err(why)) => Err(Failure::new(why.as_str())),
             None => Err(Failure::new(format!("no such key: {name}"))),
         }
+    }
+
+    fn message(&mut self, message: &Message) -> Evaluated {
+        let mut fields = BTreeMap::new();
+        for field in &message.fields {
+            let value = match (self.node(&field.value)?, field.optional) {
+                (Val::Optional(None), Optional::Yes) => continue,
+                (Val::Optional(Some(value)), Optional::Yes) => (*value).clone(),
+                (value, _) => value,
+            };
+            fields.insert(Key::Text(field.name.as_str().into()), value);
+        }
+        Made::new(&message.name, fields)
     }
 
     fn list(&mut self, elements: &[(Node, Optional)]) -> Evaluated {
@@ -229,7 +244,7 @@ impl Run {
             expr: Expr::Name(space),
             ..
         }) = target
-            && NAMESPACES.contains(&space.as_str())
+            && (NAMESPACES.contains(&space.as_str()) || space == message::NAMESPACE)
             && !self.scope.iter().any(|(name, _)| name == space)
         {
             let values = self.values(None, args)?;
@@ -451,6 +466,11 @@ fn select(of: &Val, field: &str, optional: Optional) -> Evaluated {
                 (None, Optional::No) => Err(Failure::new(format!("no such key: {field}"))),
             }
         }
+        (Val::Made(made), Optional::Yes) => {
+            let found = made.fields.get(&Key::Text(field.into()));
+            Ok(Val::Optional(found.cloned().map(Arc::new)))
+        }
+        (Val::Made(made), Optional::No) => Ok(made.field(field)),
         (Val::Asks(asks), Optional::No) if field == "requestResource" => {
             Ok(Val::Asks(Arc::new(asks.of_request())))
         }
@@ -463,6 +483,9 @@ fn has(of: &Val, field: &str) -> Evaluated {
         Val::Optional(None) => Ok(Val::Bool(false)),
         Val::Optional(Some(inner)) => has(inner, field),
         Val::Map(map) => Ok(Val::Bool(map.contains_key(&Key::Text(field.into())))),
+        Val::Made(made) => Ok(Val::Bool(
+            made.fields.contains_key(&Key::Text(field.into())),
+        )),
         _ => Err(Failure::overload()),
     }
 }

@@ -1,6 +1,6 @@
 //! From text to a tree. Macros become nodes of their own; nothing nests deeper than [`DEPTH_MAX`].
 use super::lexer::{Token, Word, words};
-use super::tree::{Constant, Expr, Node, Optional, Problem, call};
+use super::tree::{Constant, Expr, Field, Message, Node, Optional, Problem, call};
 
 /// How deep expressions may nest.
 const DEPTH_MAX: usize = 60;
@@ -299,8 +299,8 @@ impl Parser {
         if self.eat("[").is_some() {
             return self.list(at);
         }
-        if self.eat("{").is_some() {
-            return self.map(at);
+        if let Some(first) = self.braces() {
+            return self.map(at, first);
         }
         if *self.peek() == Token::Sign("[?") {
             return Err(self.unexpected(START));
@@ -346,6 +346,9 @@ impl Parser {
             self.next -= 1;
             return Err(self.unexpected(START));
         }
+        if let Some(parts) = self.message_name() {
+            return self.message(name, parts);
+        }
         if RESERVED.contains(&name.as_str()) {
             return Err(Problem::new(at, format!("reserved identifier: {name}")));
         }
@@ -375,14 +378,19 @@ impl Parser {
         Ok(Node::new(at, Expr::List(elements)))
     }
 
-    fn map(&mut self, at: usize) -> Parsed {
+    /// Opens braces; whether what is first in them may be absent.
+    fn braces(&mut self) -> Option<Optional> {
+        if self.eat("{").is_some() {
+            return Some(Optional::No);
+        }
+        self.eat("{?").map(|_| Optional::Yes)
+    }
+
+    fn map(&mut self, at: usize, first: Optional) -> Parsed {
         let mut entries = Vec::new();
-        while self.eat("}").is_none() {
-            let optional = if self.eat("?").is_some() {
-                Optional::Yes
-            } else {
-                Optional::No
-            };
+        let mut first = Some(first);
+        while entries.is_empty() && first == Some(Optional::Yes) || self.eat("}").is_none() {
+            let optional = self.optional(&mut first);
             let key = self.expr()?;
             self.expect(":")?;
             entries.push((key, self.expr()?, optional));
@@ -393,10 +401,69 @@ impl Parser {
         }
         Ok(Node::new(at, Expr::Map(entries)))
     }
+
+    /// Whether the entry that comes is marked as one that may be absent; the first may be so by how its braces open.
+    fn optional(&mut self, first: &mut Option<Optional>) -> Optional {
+        if first.take() == Some(Optional::Yes) || self.eat("?").is_some() {
+            Optional::Yes
+        } else {
+            Optional::No
+        }
+    }
+
+    /// How many more words the name of a message has, if a name that has just been read begins one.
+    fn message_name(&self) -> Option<usize> {
+        let token = |at: usize| self.words.get(at).map(|word| &word.token);
+        let mut at = self.next;
+        while token(at) == Some(&Token::Sign(".")) && matches!(token(at + 1), Some(Token::Name(_)))
+        {
+            at += 2;
+        }
+        matches!(token(at), Some(Token::Sign("{" | "{?"))).then_some(at - self.next)
+    }
+
+    fn message(&mut self, mut name: String, more: usize) -> Parsed {
+        for word in self.words.iter().skip(self.next).take(more) {
+            name.push_str(match &word.token {
+                Token::Name(part) => part,
+                _ => ".",
+            });
+        }
+        self.next += more;
+        let at = self.at();
+        let mut first = self.braces();
+        let mut fields = Vec::new();
+        while fields.is_empty() && first == Some(Optional::Yes) || self.eat("}").is_none() {
+            let optional = self.optional(&mut first);
+            let Token::Name(name) = self.peek().clone() else {
+                return Err(self.unexpected(FIELD));
+            };
+            self.next += 1;
+            let at = self.expect(":")?;
+            let value = self.expr()?;
+            fields.push(Field {
+                at,
+                name,
+                value,
+                optional,
+            });
+            if self.eat(",").is_some() {
+                continue;
+            }
+            if self.eat("}").is_some() {
+                break;
+            }
+            return Err(self.unexpected("{'}', ','}"));
+        }
+        Ok(Node::new(at, Expr::Message(Message { name, fields })))
+    }
 }
 
 /// What an expression may begin with, as the generated parser says it.
 const START: &str = "{'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}";
+
+/// What may come within the braces of a message.
+const FIELD: &str = "{'}', ',', '?', IDENTIFIER, ESC_IDENTIFIER}";
 
 fn sign_of(text: &str) -> Option<&'static str> {
     [

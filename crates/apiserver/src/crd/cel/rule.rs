@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use super::check::check;
+use super::check::{Changes, check};
 use super::decl::{Root, Ty};
 use super::eval::{Failure, Run};
 use super::parse::parse;
@@ -91,7 +91,11 @@ pub(crate) fn compile(
     } else {
         of.0.clone()
     };
-    let checked = check(&node, &[("self", of.0.clone()), ("oldSelf", old)]);
+    let checked = check(
+        &node,
+        &[("self", of.0.clone()), ("oldSelf", old)],
+        Changes::No,
+    );
     let checked = checked.map_err(|mut problems| {
         problems.sort_by_key(|problem| problem.at);
         shown(problems)

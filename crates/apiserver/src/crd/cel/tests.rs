@@ -2,7 +2,7 @@
 use serde_json::{Value as Json, json};
 
 use super::admission::{Gives, Named, Scope};
-use super::check::check;
+use super::check::{Changes, check};
 use super::decl::{Root, Ty};
 use super::eval::{Failure, Run};
 use super::parse::parse;
@@ -25,7 +25,8 @@ fn value() -> Json {
 fn run(text: &str) -> Result<Val, String> {
     let ty = Ty::of_schema(&schema(), Root::No).unwrap();
     let node = parse(text).map_err(|problems| problems[0].text.clone())?;
-    check(&node, &[("self", ty.clone())]).map_err(|problems| problems[0].text.clone())?;
+    check(&node, &[("self", ty.clone())], Changes::No)
+        .map_err(|problems| problems[0].text.clone())?;
     let this = Val::of_json(&value(), &ty, &mut 0);
     let mut run = Run::new(vec![("self".to_owned(), this)], 100_000);
     run.node(&node).map_err(|failure| match failure {
@@ -240,7 +241,7 @@ fn a_problem_is_shown_where_it_is() {
         Root::No,
     )
     .unwrap();
-    let problems = check(&node, &[("self", ty)]).unwrap_err();
+    let problems = check(&node, &[("self", ty)], Changes::No).unwrap_err();
     assert_eq!(
         problems[0].shown(text),
         "ERROR: <input>:2:7: undefined field 'nope'\n |   self.nope\n | ......^"

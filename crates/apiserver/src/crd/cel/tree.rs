@@ -77,6 +77,10 @@ impl Node {
                     .map(|(key, value, _)| key.height.max(value.height));
                 heights.max().unwrap_or(0)
             }
+            Expr::Message(message) => {
+                let heights = message.fields.iter().map(|field| field.value.height);
+                heights.max().unwrap_or(0)
+            }
             Expr::Fold(fold) => {
                 let filter = fold.filter.as_ref().map_or(0, |filter| filter.height);
                 fold.range.height.max(fold.body.height).max(filter)
@@ -96,6 +100,41 @@ impl Node {
         self.reach
     }
 
+    /// Visits every node of the tree.
+    pub(super) fn visit<'a>(&'a self, see: &mut impl FnMut(&'a Self)) {
+        see(self);
+        match &self.expr {
+            Expr::Constant(_) | Expr::Name(_) => {}
+            Expr::Select(of, ..) | Expr::Has(of, _) => of.visit(see),
+            Expr::Call(_, target, args) => {
+                target
+                    .iter()
+                    .map(|target| &**target)
+                    .chain(args)
+                    .for_each(|one| one.visit(see));
+            }
+            Expr::List(elements) => elements.iter().for_each(|(one, _)| one.visit(see)),
+            Expr::Map(entries) => entries.iter().for_each(|(key, value, _)| {
+                key.visit(see);
+                value.visit(see);
+            }),
+            Expr::Message(message) => {
+                message
+                    .fields
+                    .iter()
+                    .for_each(|field| field.value.visit(see));
+            }
+            Expr::Fold(fold) => {
+                fold.range.visit(see);
+                fold.filter.iter().for_each(|one| one.visit(see));
+                fold.body.visit(see);
+            }
+            Expr::Bind(bind) => {
+                bind.value.visit(see);
+                bind.body.visit(see);
+            }
+        }
+    }
     /// Refuses a tree that is too deep to be walked.
     pub(super) fn bounded(self) -> Result<Self, Problem> {
         if self.height > HEIGHT_MAX || self.reach > REACH_MAX {
@@ -120,6 +159,10 @@ fn reach(expr: &Expr) -> usize {
         }
         Expr::Map(entries) => {
             let reaches = entries.iter().map(|(_, value, _)| value.reach);
+            reaches.max().unwrap_or(0)
+        }
+        Expr::Message(message) => {
+            let reaches = message.fields.iter().map(|field| field.value.reach);
             reaches.max().unwrap_or(0)
         }
         Expr::Fold(fold) => fold.range.reach + fold.body.reach,
@@ -152,6 +195,8 @@ pub(super) enum Expr {
     Call(String, Option<Box<Node>>, Vec<Node>),
     List(Vec<(Node, Optional)>),
     Map(Vec<(Node, Node, Optional)>),
+    /// `Name{field: value}`.
+    Message(Message),
     /// `all`, `exists` and so on.
     Fold(Box<Fold>),
     /// `cel.bind` and `optMap`, which name a value.
@@ -163,6 +208,22 @@ pub(super) enum Expr {
 pub(super) enum Optional {
     No,
     Yes,
+}
+
+/// A value of a type that has a name.
+#[derive(Debug, Clone)]
+pub(super) struct Message {
+    pub(super) name: String,
+    pub(super) fields: Vec<Field>,
+}
+
+/// A field of a message, and where its colon is.
+#[derive(Debug, Clone)]
+pub(super) struct Field {
+    pub(super) at: usize,
+    pub(super) name: String,
+    pub(super) value: Node,
+    pub(super) optional: Optional,
 }
 
 /// A macro that goes through a list or map.

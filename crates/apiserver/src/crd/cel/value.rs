@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde_json::Value as Json;
 
 use super::decl::Ty;
+use super::message::Made;
 use crate::quantity::Quantity;
 
 /// A value.
@@ -37,6 +38,7 @@ pub(super) enum Val {
     Format(&'static str),
     Semver(Arc<(u64, u64, u64, String)>),
     Asks(Arc<super::library::authorizer::Asks>),
+    Made(Arc<Made>),
 }
 
 /// A key of a map. Numbers that are equal are the same key.
@@ -120,6 +122,7 @@ impl Val {
             Self::Format(_) => "kubernetes.NamedFormat",
             Self::Semver(_) => "kubernetes.Semver",
             Self::Asks(asks) => asks.type_name(),
+            Self::Made(made) => made.type_name(),
         }
     }
 
@@ -213,6 +216,11 @@ impl Val {
                 }
                 true
             }
+            (Self::Made(a), Self::Made(b)) => {
+                a.name == b.name
+                    && Self::Map(Arc::clone(&a.fields))
+                        .equals(&Self::Map(Arc::clone(&b.fields)), left)?
+            }
             _ => self.numbers(other) == Some(Ordering::Equal),
         })
     }
@@ -257,6 +265,7 @@ impl Val {
             Self::Bytes(bytes) => bytes.len() / 10,
             Self::List(list) => list.len(),
             Self::Map(map) => map.len(),
+            Self::Made(made) => made.fields.len(),
             _ => 0,
         };
         u64::try_from(size).unwrap_or(u64::MAX).saturating_add(1)

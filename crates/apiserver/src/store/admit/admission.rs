@@ -8,17 +8,71 @@ use super::pod::scheduling;
 use super::{webhook, words};
 use crate::crd::cel::admission::{Gives, Scope};
 use crate::crd::cel::decl::RESERVED;
-use crate::store::policy::compiled::Scopes;
+use crate::store::policy::compiled::{How, Scopes};
 
 const CONDITIONS_MAX: usize = 64;
 /// Of variables, and of validations.
 const EXPRESSIONS_MAX: usize = 256;
 const ANNOTATIONS_MAX: usize = 20;
 const ANNOTATION_BYTES_MAX: usize = 5 * 1024;
+/// Operations that can be changed.
+const CHANGED: [&str; 4] = ["*", "CONNECT", "CREATE", "UPDATE"];
+
 /// Of a ValidatingAdmissionPolicy.
 pub(super) fn policy(object: &Value, causes: &mut Causes) {
     let spec = At::new("spec", &object["spec"]);
     let mut scopes = Scopes::new(spec.value);
+    begin(&spec, causes);
+    conditions(&spec.get("matchConditions"), &scopes.conditions, causes);
+    if !spec.get("variables").is_empty() {
+        scopes = scopes.with_variables();
+    }
+    let (validations, annotations) = (spec.get("validations"), spec.get("auditAnnotations"));
+    for many in [&spec.get("variables"), &validations] {
+        if many.len() > EXPRESSIONS_MAX {
+            return many.too_many(causes, EXPRESSIONS_MAX);
+        }
+    }
+    variables(&spec, &mut scopes, causes);
+    if validations.is_empty() && annotations.is_empty() {
+        let why = "validations or auditAnnotations must contain at least one item";
+        validations.required(causes, why);
+        annotations.required(causes, why);
+        return;
+    }
+    for one in validations.items() {
+        validation(&one, &scopes, causes);
+    }
+    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+    audit_annotations((name, &annotations), &scopes.validations, causes);
+}
+
+/// Of a MutatingAdmissionPolicy.
+pub(super) fn mutating_policy(object: &Value, causes: &mut Causes) {
+    let spec = At::new("spec", &object["spec"]);
+    let mut scopes = Scopes::new(spec.value).with_variables();
+    begin(&spec, causes);
+    changed_only(&spec.get("matchConstraints"), causes);
+    conditions(&spec.get("matchConditions"), &scopes.conditions, causes);
+    let mutations = spec.get("mutations");
+    for many in [&spec.get("variables"), &mutations] {
+        if many.len() > EXPRESSIONS_MAX {
+            return many.too_many(causes, EXPRESSIONS_MAX);
+        }
+    }
+    variables(&spec, &mut scopes, causes);
+    if mutations.is_empty() {
+        mutations.required(causes, "mutations must contain at least one item");
+    }
+    for one in mutations.items() {
+        mutation(&one, &scopes.mutations, causes);
+    }
+    let again = spec.get("reinvocationPolicy");
+    again.must_be_one_of(causes, &["IfNeeded", "Never"]);
+}
+
+/// What policies have in common that comes before their conditions.
+fn begin(spec: &At<'_>, causes: &mut Causes) {
     let failure = spec.get("failurePolicy");
     failure.must_be_one_of(causes, &["Fail", "Ignore"]);
     if spec.get("paramKind").is_set() {
@@ -34,32 +88,57 @@ pub(super) fn policy(object: &Value, causes: &mut Causes) {
     } else {
         constraints.required(causes, "");
     }
-    conditions(&spec.get("matchConditions"), &scopes.conditions, causes);
-    if !spec.get("variables").is_empty() {
-        scopes.validations = scopes.validations.with_variables();
-        scopes.messages = scopes.messages.with_variables();
-    }
-    let (validations, annotations) = (spec.get("validations"), spec.get("auditAnnotations"));
-    for many in [&spec.get("variables"), &validations] {
-        if many.len() > EXPRESSIONS_MAX {
-            return many.too_many(causes, EXPRESSIONS_MAX);
-        }
-    }
+}
+
+fn variables(spec: &At<'_>, scopes: &mut Scopes, causes: &mut Causes) {
     for one in spec.each("variables") {
-        variable(&one, &mut scopes, causes);
+        variable(&one, scopes, causes);
     }
     scopes.declared();
-    if validations.is_empty() && annotations.is_empty() {
-        let why = "validations or auditAnnotations must contain at least one item";
-        validations.required(causes, why);
-        annotations.required(causes, why);
-        return;
+}
+
+/// What is deleted cannot be changed.
+fn changed_only(matches: &At<'_>, causes: &mut Causes) {
+    let operations = matches.get("resourceRules").get("operations");
+    for rule in matches.each("resourceRules") {
+        for one in rule.each("operations") {
+            let one = one.named(operations.path.clone());
+            one.one_of(causes, &CHANGED);
+        }
     }
-    for one in validations.items() {
-        validation(&one, &scopes, causes);
+}
+
+fn mutation(one: &At<'_>, scope: &Scope, causes: &mut Causes) {
+    let patch_type = one.get("patchType");
+    if patch_type.text().is_empty() {
+        return patch_type.required(causes, "");
     }
-    let name = object["metadata"]["name"].as_str().unwrap_or_default();
-    audit_annotations((name, &annotations), &scopes.validations, causes);
+    let Some((_, wanted, gives)) = How::of(patch_type.text()) else {
+        return patch_type.one_of(causes, &["ApplyConfiguration", "JSONPatch"]);
+    };
+    let patch = one.get(wanted);
+    if patch.is_set() {
+        let expression = patch.get("expression");
+        let text = expression.text().trim();
+        if text.is_empty() {
+            expression.required(causes, "");
+        } else if let Err(why) = scope.compile(text, gives) {
+            expression.invalid_as(causes, &text.into(), &why);
+        }
+    } else {
+        let why = format!("must be specified when patchType is {}", patch_type.text());
+        patch.required(causes, &why);
+    }
+    for other in ["applyConfiguration", "jsonPatch"] {
+        if other != wanted && one.get(other).is_set() {
+            let why = format!(
+                "must not be specified when patchType is {}",
+                patch_type.text()
+            );
+            let shown = format!("{{{other}}}");
+            one.get(other).invalid_as(causes, &shown.into(), &why);
+        }
+    }
 }
 
 fn param_kind(kind: &At<'_>, causes: &mut Causes) {
@@ -220,9 +299,15 @@ fn audit_annotations((policy, list): (&str, &At<'_>), scope: &Scope, causes: &mu
     }
 }
 
-/// Of a ValidatingAdmissionPolicyBinding.
-pub(super) fn binding(object: &Value, causes: &mut Causes) {
+/// Of a MutatingAdmissionPolicyBinding.
+pub(super) fn mutating_binding(object: &Value, causes: &mut Causes) {
     let spec = At::new("spec", &object["spec"]);
+    bound(&spec, causes);
+    changed_only(&spec.get("matchResources"), causes);
+}
+
+/// What bindings have in common.
+fn bound(spec: &At<'_>, causes: &mut Causes) {
     let name = spec.get("policyName");
     if name.text().is_empty() {
         name.required(causes, "");
@@ -231,6 +316,12 @@ pub(super) fn binding(object: &Value, causes: &mut Causes) {
     }
     param_ref(&spec.get("paramRef"), causes);
     match_resources(&spec.get("matchResources"), causes);
+}
+
+/// Of a ValidatingAdmissionPolicyBinding.
+pub(super) fn binding(object: &Value, causes: &mut Causes) {
+    let spec = At::new("spec", &object["spec"]);
+    bound(&spec, causes);
     let actions = spec.get("validationActions");
     let mut seen = BTreeSet::new();
     for one in actions.items() {

@@ -97,9 +97,26 @@ pub(super) fn complete_flow(kind: &str, object: &mut Value) {
 
 /// What must hold of webhooks.
 pub(super) fn check(kind: &str, object: &Value, causes: &mut Causes) {
+    check_kind(kind, object, causes);
+    let name = At::new("metadata", &object["metadata"]).get("name");
+    if name.text().ends_with(RESERVED) {
+        let why = format!(
+            "names ending with {RESERVED:?} are reserved for static manifest-based configurations and cannot be managed \
+             via the API"
+        );
+        name.invalid(causes, &why);
+    }
+}
+
+/// How names of configurations end that are not in the store.
+const RESERVED: &str = ".static.k8s.io";
+
+fn check_kind(kind: &str, object: &Value, causes: &mut Causes) {
     match kind {
         "ValidatingAdmissionPolicy" => return admission::policy(object, causes),
         "ValidatingAdmissionPolicyBinding" => return admission::binding(object, causes),
+        "MutatingAdmissionPolicy" => return admission::mutating_policy(object, causes),
+        "MutatingAdmissionPolicyBinding" => return admission::mutating_binding(object, causes),
         _ if kind.ends_with("WebhookConfiguration") => {}
         _ => return,
     }

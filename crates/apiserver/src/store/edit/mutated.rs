@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::restrict::restrict;
 use super::{Edit, Ownership, note_owner, restore_managed};
 use crate::apply::managed;
-use crate::error::StatusError;
+use crate::error::{Cause, StatusError};
 use crate::schema;
 use crate::store::json::{child, set, text};
 use crate::store::policy::Attempt;
@@ -41,11 +41,18 @@ impl Store {
         let Some(mut mutated) = mutated else {
             return Ok(());
         };
-        if edit.ownership == Ownership::Compare {
-            let noted = owners(moment, edit)?;
-            set(child(&mut mutated, "metadata"), "managedFields", noted);
-            edit.ownership = Ownership::Noted;
+        let name = &mutated["metadata"]["name"];
+        if name != target.name {
+            let cause = Cause::invalid("metadata.name", name, "field is immutable");
+            return Err(StatusError::invalid(target.res, target.name, &[cause]));
         }
+        let noted = if edit.ownership == Ownership::Compare {
+            owners(moment, edit)?
+        } else {
+            edit.after["metadata"].get("managedFields").cloned()
+        };
+        set(child(&mut mutated, "metadata"), "managedFields", noted);
+        edit.ownership = Ownership::Noted;
         edit.after = mutated;
         Ok(())
     }

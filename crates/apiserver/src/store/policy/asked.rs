@@ -1,7 +1,8 @@
 //! How policies are asked about a write, and how it is refused.
 use serde_json::{Value, json};
 
-use super::verdict::{Denied, Question, STEPS_MAX};
+use super::question::{Question, STEPS_MAX};
+use super::verdict::{Denied, Verdict};
 use super::{Attempt, Does};
 use crate::auth::User;
 use crate::error::StatusError;
@@ -146,15 +147,14 @@ impl Store {
     ) -> Result<(), StatusError> {
         let policies = self.policies.that(Does::Validate);
         if !policies.is_empty() && !attempt.is_exempt() {
-            let mut question = Question {
+            let asked = asked();
+            let question = Question {
                 store: self,
-                attempt,
-                asked: asked(),
+                attempt: *attempt,
+                asked: &asked,
                 budget: STEPS_MAX,
-                denied: None,
             };
-            question.put_to(policies);
-            if let Some(denied) = question.denied {
+            if let Some(denied) = Verdict::new(question, policies).denied {
                 return Err(refusal(attempt, denied));
             }
         }
@@ -201,16 +201,21 @@ pub(in crate::store) fn request(attempt: &Attempt<'_>, res: &Resource, asked: &A
     request
 }
 
+/// The name by which a refusal calls what is written.
+pub(super) fn called<'a>(attempt: &Attempt<'a>) -> &'a str {
+    let meta = |name: &str| {
+        attempt
+            .object
+            .map_or("", |object| text(&object["metadata"], name))
+    };
+    let names = [attempt.name, meta("name"), meta("generateName"), "Unknown"];
+    let found = names.into_iter().find(|name| !name.is_empty());
+    found.unwrap_or_default()
+}
+
 /// The error of a refusal.
 fn refusal(attempt: &Attempt<'_>, denied: Denied) -> StatusError {
-    let object = attempt
-        .object
-        .map_or("", |object| text(&object["metadata"], "name"));
-    let name = [attempt.name, object, "Unknown"]
-        .into_iter()
-        .find(|name| !name.is_empty())
-        .unwrap_or_default();
-    let mut error = StatusError::forbidden(attempt.res, name, &denied.message);
+    let mut error = StatusError::forbidden(attempt.res, called(attempt), &denied.message);
     (error.code, error.reason) = match denied.reason.as_str() {
         "Forbidden" => (403, "Forbidden"),
         "Unauthorized" => (401, "Unauthorized"),

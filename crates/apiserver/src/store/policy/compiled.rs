@@ -53,6 +53,36 @@ pub(super) struct Policy {
     pub(super) variables: BTreeMap<String, Result<Program, String>>,
     pub(super) validations: Vec<Validation>,
     pub(super) annotations: Vec<Expression>,
+    pub(super) mutations: Vec<Mutation>,
+    /// Whether it wants to see again what others change after it.
+    pub(super) is_asked_again: bool,
+}
+
+/// How a policy changes an object.
+#[derive(Debug)]
+pub(super) struct Mutation {
+    pub(super) how: How,
+    pub(super) expression: Expression,
+}
+
+/// What the expression of a mutation says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::store) enum How {
+    /// What the object shall have.
+    Configuration,
+    /// Operations of a JSON patch.
+    Operations,
+}
+
+impl How {
+    /// What a `patchType` means, the field with its expression, and what that must give.
+    pub(in crate::store) fn of(patch_type: &str) -> Option<(Self, &'static str, Gives)> {
+        Some(match patch_type {
+            "ApplyConfiguration" => (Self::Configuration, "applyConfiguration", Gives::Object),
+            "JSONPatch" => (Self::Operations, "jsonPatch", Gives::Operations),
+            _ => return None,
+        })
+    }
 }
 
 /// The scopes of the expressions of a policy.
@@ -60,6 +90,7 @@ pub(in crate::store) struct Scopes {
     pub(in crate::store) conditions: Scope,
     pub(in crate::store) validations: Scope,
     pub(in crate::store) messages: Scope,
+    pub(in crate::store) mutations: Scope,
 }
 
 impl Scopes {
@@ -74,8 +105,16 @@ impl Scopes {
         Self {
             conditions: plain.clone().with_authorizer(),
             validations: plain.clone().with_authorizer(),
+            mutations: plain.clone().with_authorizer().with_changes(),
             messages: plain,
         }
+    }
+
+    /// The same for a policy that has variables.
+    pub(in crate::store) fn with_variables(mut self) -> Self {
+        self.validations = self.validations.with_variables();
+        self.declared();
+        self
     }
 
     /// Declares a variable.
@@ -87,7 +126,9 @@ impl Scopes {
 
     /// Tells the other expressions of the variables, when all are declared.
     pub(in crate::store) fn declared(&mut self) {
-        self.messages = self.messages.clone().with_variables_of(&self.validations);
+        for other in [&mut self.messages, &mut self.mutations] {
+            *other = other.clone().with_variables_of(&self.validations);
+        }
     }
 }
 
@@ -109,9 +150,7 @@ impl Policy {
     /// Reads and compiles a stored policy.
     pub(super) fn new(policy: &Value) -> Self {
         let spec = &policy["spec"];
-        let mut scopes = Scopes::new(spec);
-        scopes.validations = scopes.validations.with_variables();
-        scopes.messages = scopes.messages.with_variables();
+        let mut scopes = Scopes::new(spec).with_variables();
         let mut variables = BTreeMap::new();
         for variable in list(spec, "variables") {
             let name = text(variable, "name");
@@ -129,6 +168,7 @@ impl Policy {
             let text = text(one, "valueExpression").trim();
             Expression::new(text, &scopes.validations, Gives::TextOrNull)
         });
+        let mutations = list(spec, "mutations").iter();
         let kind = &spec["paramKind"];
         let params = (text(kind, "apiVersion"), text(kind, "kind"));
         Self {
@@ -140,8 +180,23 @@ impl Policy {
             conditions: conditions.collect(),
             validations: validations.collect(),
             annotations: annotations.collect(),
+            mutations: mutations
+                .filter_map(|one| Mutation::new(one, &scopes.mutations))
+                .collect(),
+            is_asked_again: spec["reinvocationPolicy"] == "IfNeeded",
             variables,
         }
+    }
+}
+
+impl Mutation {
+    fn new(mutation: &Value, scope: &Scope) -> Option<Self> {
+        let (how, field, gives) = How::of(text(mutation, "patchType"))?;
+        let expression = text(&mutation[field], "expression");
+        Some(Self {
+            how,
+            expression: Expression::new(expression, scope, gives),
+        })
     }
 }
 

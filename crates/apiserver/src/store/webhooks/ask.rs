@@ -18,7 +18,7 @@ use crate::patch;
 use crate::registry::Resource;
 use crate::schema;
 use crate::store::policy::asked::{Asked, request};
-use crate::store::policy::verdict;
+use crate::store::policy::question;
 use crate::store::policy::{Attempt, OnFailure};
 use crate::store::request::Subresource;
 use crate::store::{Store, convert, namespaces, scale};
@@ -153,7 +153,7 @@ impl Store {
         }
         let on_failure = hook.on_failure;
         let conditions = (&*hook.conditions, on_failure);
-        match verdict::conditions_hold(self, (attempt, &res), asked, conditions) {
+        match question::conditions_hold(self, (attempt, &res), asked, conditions) {
             Ok(true) => Ok(Some(Concerned { hook, res })),
             Ok(false) => Ok(None),
             Err(why) => Err(StatusError::forbidden(attempt.res, attempt.name, &why)),

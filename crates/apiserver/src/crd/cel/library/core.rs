@@ -62,6 +62,7 @@ fn is_zero(value: &Val) -> bool {
         Val::Int(number) => *number == 0,
         Val::Uint(number) => *number == 0,
         Val::Double(number) => *number == 0.0,
+        Val::Made(made) => made.fields.is_empty(),
         other => size(other) == Some(0),
     }
 }

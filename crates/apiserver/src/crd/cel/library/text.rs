@@ -13,6 +13,10 @@ const LENGTH_MAX: usize = 1 << 21;
 /// Calls a function of this module; nothing if it is another's.
 pub(super) fn call(run: &mut Run, name: &str, args: &[Val]) -> Option<Evaluated> {
     match args {
+        [Val::Text(text)] if name == "jsonpatch.escapeKey" => {
+            let escaped = text.replace('~', "~0").replace('/', "~1");
+            Some(Ok(Val::text(escaped)))
+        }
         [Val::Text(text)] => one(name, text),
         [Val::Text(text), Val::Text(other)] => two(run, name, text, other),
         [Val::Text(text), Val::Int(number)] => Some(cut(name, text, *number, None)?),

@@ -50,7 +50,7 @@ pub(in crate::crd::cel) fn timestamp(text: &str) -> Option<Timestamp> {
 }
 
 /// A duration in seconds, as a text: `1.5s`.
-pub(super) fn seconds_text(nanos: i64) -> String {
+pub(in crate::crd::cel) fn seconds_text(nanos: i64) -> String {
     let sign = if nanos < 0 { "-" } else { "" };
     let size = nanos.unsigned_abs();
     let (seconds, rest) = (size / 1_000_000_000, size % 1_000_000_000);
