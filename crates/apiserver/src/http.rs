@@ -87,6 +87,7 @@ where
         let (parts, body) = request.into_parts();
         let header = parts.headers.get(http::header::ACCEPT);
         let syntax = negotiate::syntax(header.and_then(|value| value.to_str().ok()));
+        let pretty = negotiate::is_for_people(&parts);
         Box::pin(async move {
             let counted = Arc::clone(&server);
             let mut verb = "";
@@ -100,13 +101,14 @@ where
                             let packing = compress::Packing::of(&call);
                             let room = (&server.answers, user.as_str());
                             let response = call.answer(bytes).await;
+                            let response = respond::shown(response, pretty);
                             let response = respond::within(response, room, syntax);
                             packing.apply(response, room).await
                         }
-                        Err(error) => respond::refusal(&error, syntax),
+                        Err(error) => respond::shown(respond::refusal(&error, syntax), pretty),
                     }
                 }
-                Err(error) => respond::refusal(&error, syntax),
+                Err(error) => respond::shown(respond::refusal(&error, syntax), pretty),
             };
             counted.counts.add(verb, response.status());
             Ok(response)

@@ -9,6 +9,7 @@ pub(crate) mod document;
 pub(crate) mod intent;
 pub(crate) mod order;
 pub(crate) mod patched;
+pub(crate) mod syntax;
 pub(crate) mod table;
 mod time;
 mod zero;

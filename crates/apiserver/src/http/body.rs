@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use super::protobuf;
 use super::room::{Room, Share};
 use crate::error::StatusError;
+use crate::schema;
 
 /// Larger requests are refused, as Kubernetes refuses them.
 const REQUEST_MAX: usize = 3 * 1024 * 1024;
@@ -24,7 +25,7 @@ const READ_DEADLINE: Duration = Duration::from_secs(30);
 const YAML_AT_ONCE_MAX: usize = 64 * 1024;
 static YAML_ROOM: Semaphore = Semaphore::const_new(2);
 
-pub(super) mod go;
+mod pretty;
 pub(super) mod yaml;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -92,6 +93,14 @@ impl Body {
             Kind::Whole(bytes) => Ok([bytes, None]),
             Kind::Line(bytes, end) => Ok([bytes, end]),
             kind @ Kind::Stream(_) => Err(Self(kind)),
+        }
+    }
+
+    /// The same document for people's eyes, if it is one that is there already: each value on a line of its own.
+    pub(super) fn indented(self) -> Self {
+        match self.0 {
+            Kind::Line(Some(bytes), _) => Self::whole(pretty::indented(&bytes)),
+            kind => Self(kind),
         }
     }
 
@@ -241,7 +250,7 @@ pub(super) fn essence(content_type: &str) -> &str {
 pub(super) fn parse(bytes: &[u8], syntax: Syntax) -> Result<Value, String> {
     match syntax {
         Syntax::Json => serde_json::from_slice(bytes).map_err(|error| {
-            let why = go::problem(bytes).unwrap_or_else(|| error.to_string());
+            let why = schema::syntax::problem(bytes).unwrap_or_else(|| error.to_string());
             format!("couldn't get version/kind; json parse error: {why}")
         }),
         Syntax::Protobuf => protobuf::decode(bytes),

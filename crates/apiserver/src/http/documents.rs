@@ -67,7 +67,7 @@ pub(super) fn answer(call: &Call) -> Answer {
             Ok(health::answer(&call.query, kind, &check.join("/")))
         }
         ["version"] => plain_json(call, VERSION.to_owned()),
-        ["api" | "apis"] if matches!(call.accept.form, Form::Discovery(_)) => {
+        ["api" | "apis"] if matches!(call.accept.form, Form::Discovery) => {
             let part = if path == "api" {
                 discovery::Part::Core
             } else {
@@ -84,7 +84,11 @@ pub(super) fn answer(call: &Call) -> Answer {
         ["api", version] => versioned(call, "", version),
         ["apis", group, version] => versioned(call, group, version),
         ["openapi", "v2"] => openapi_v2(call),
-        ["openapi", "v3"] => plain_json(call, openapi::index(&registry).to_string()),
+        // Without a type of its own: Go looks at its beginning.
+        ["openapi", "v3"] => Ok(respond::text(
+            StatusCode::OK,
+            openapi::index(&registry).to_string(),
+        )),
         ["openapi", "v3", rest @ ..] => openapi_v3(call, &rest.join("/")),
         [".well-known", "openid-configuration"] => plain_json(call, issuer(host(call))),
         ["openid", "v1", "jwks"] => {
@@ -111,9 +115,9 @@ fn versioned(call: &Call, group: &str, version: &str) -> Answer {
 }
 
 /// An answer of the kind that has a type: it ends with a line end.
-fn json_text(call: &Call, mut text: String) -> Answer {
-    text.push('\n');
-    plain_json(call, text)
+fn json_text(call: &Call, text: String) -> Answer {
+    let text = Bytes::from(text);
+    Ok(respond::bytes(StatusCode::OK, text, call.accept.syntax))
 }
 
 fn plain_json(call: &Call, text: String) -> Answer {

@@ -20,6 +20,7 @@ use super::respond::{self, ListHead};
 use crate::error::StatusError;
 use crate::object::Object;
 use crate::registry::Resource;
+use crate::schema::syntax;
 use crate::selector::Selectors;
 use crate::store::{Removed, convert};
 use crate::table;
@@ -70,7 +71,7 @@ fn show(call: &Call, res: &Arc<Resource>, page: &Page) -> Answer {
     };
     let syntax = call.accept.syntax;
     match call.accept.form {
-        Form::Object | Form::Discovery(_) | Form::OpenApi(_) => {
+        Form::Object | Form::Discovery | Form::OpenApi(_) => {
             let bytes = respond::list(res, &head, &page.items);
             Ok(respond::bytes(StatusCode::OK, bytes, syntax))
         }
@@ -80,6 +81,8 @@ fn show(call: &Call, res: &Arc<Resource>, page: &Page) -> Answer {
             let items: Vec<Value> = items
                 .map(|object| objects::metadata_of(object, version))
                 .collect();
+            // Go's list of nothing.
+            let items = (!items.is_empty()).then_some(items);
             let value = json!({
                 "kind": "PartialObjectMetadataList", "apiVersion": format!("meta.k8s.io/{version}"),
                 "metadata": head.to_value(), "items": items,
@@ -148,7 +151,7 @@ fn page(
         remaining = selectors.is_everything().then_some(items.len() - limit);
         items.truncate(limit);
         let last = items.last().map(|object| key(object)).unwrap_or_default();
-        next = Some(token(version, &format!("{last}\0")));
+        next = Some(token(version, &format!("/{last}\0")));
     }
     Ok(Page {
         items,
@@ -210,7 +213,7 @@ fn read_token(text: &str) -> Result<Start, String> {
         .decode(text)
         .map_err(|error| illegal_base64(text, &error))?;
     let token: Value = serde_json::from_slice(&bytes)
-        .map_err(|_error| super::body::go::problem(&bytes).unwrap_or_default())?;
+        .map_err(|_error| syntax::problem(&bytes).unwrap_or_default())?;
     let known = token["v"].as_str().unwrap_or_default();
     if known != TOKEN_VERSION {
         return Err(format!(
@@ -269,7 +272,7 @@ fn expired(asked: &ListOptions, after: &str) -> StatusError {
          the results. Continuing with the provided token results in an inconsistent list - objects that were \
          created, modified, or deleted between the time the first chunk was returned and now may show up in the list.",
     );
-    let token = json!({"v": TOKEN_VERSION, "rv": -1, "start": after});
+    let token = json!({"v": TOKEN_VERSION, "rv": -1, "start": format!("/{after}")});
     error.continue_token = Some(URL_SAFE_NO_PAD.encode(token.to_string()).into());
     error
 }

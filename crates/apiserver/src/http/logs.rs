@@ -159,7 +159,17 @@ fn check_options(call: &Call) -> Result<(), StatusError> {
         ("sinceSeconds", 1, "must be greater than 0"),
     ];
     let mut causes = Vec::new();
+    let both = ["sinceSeconds", "sinceTime"]
+        .iter()
+        .all(|field| call.query.text(field).is_some());
+    if both {
+        let why = "at most one of `sinceTime` or `sinceSeconds` may be specified";
+        causes.push(Cause::forbidden("[]", why));
+    }
     for (field, least, why) in LEAST {
+        if both && field == "sinceSeconds" {
+            continue;
+        }
         let number = call
             .query
             .text(field)

@@ -2,6 +2,7 @@
 
 use super::body::Syntax;
 use super::protobuf;
+use super::query::Query;
 use crate::error::StatusError;
 
 /// The form of an answer.
@@ -15,8 +16,8 @@ pub(super) enum Form {
     Metadata,
     /// Only type and metadata, of a list.
     MetadataList,
-    /// All groups and resources in one document (`v2` or `v2beta1`).
-    Discovery(&'static str),
+    /// All groups and resources in one document.
+    Discovery,
     /// OpenAPI v2 of this media type, or in a form that it is not had in.
     OpenApi(Option<&'static str>),
 }
@@ -67,7 +68,15 @@ pub(super) fn accept(header: Option<&str>, place: Place) -> Result<Accept, Statu
     );
     let mut clauses: Vec<&str> = header.split(',').collect();
     clauses.sort_by(|a, b| quality(b).total_cmp(&quality(a)));
-    if let Some(accept) = clauses.into_iter().find_map(|clause| parse(clause, place)) {
+    let routed = matches!(
+        place,
+        Place::Object | Place::List | Place::Watch | Place::Discovery
+    );
+    if routed {
+        // Where routes are chosen by what they produce, nothing is called so.
+        clauses.retain(|clause| first(clause) != "application/*");
+    }
+    if let Some(accept) = clauses.iter().find_map(|clause| parse(clause, place)) {
         return Ok(accept);
     }
     if place == Place::OpenApi {
@@ -78,9 +87,8 @@ pub(super) fn accept(header: Option<&str>, place: Place) -> Result<Accept, Statu
             version: "v1",
         });
     }
-    let routed = matches!(place, Place::Object | Place::List | Place::Watch);
-    if routed && !header.split(',').any(|clause| essence(clause).is_some()) {
-        let streams = if place == Place::Object {
+    if routed && !clauses.iter().any(|clause| essence(clause).is_some()) {
+        let streams = if matches!(place, Place::Object | Place::Discovery) {
             String::new()
         } else {
             format!(", {STREAMS}")
@@ -121,6 +129,25 @@ pub(super) fn accept_custom(header: Option<&str>, place: Place) -> Result<Accept
     accept(Some(&rest.join(",")), place)
 }
 
+/// Whether an answer is to be read by people: they say so, or use a program of theirs.
+pub(super) fn is_for_people(parts: &http::request::Parts) -> bool {
+    let query = parts.uri.query().unwrap_or_default();
+    if query.contains("pretty")
+        && let Some(text) = Query::parse(query)
+            .text("pretty")
+            .filter(|text| !text.is_empty())
+    {
+        return matches!(text, "1" | "t" | "T" | "true" | "TRUE" | "True");
+    }
+    let agent = parts.headers.get(http::header::USER_AGENT);
+    let agent = agent
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    ["curl", "Wget", "Mozilla/5.0"]
+        .iter()
+        .any(|program| agent.starts_with(program))
+}
+
 /// In which syntax a client is refused that never came to be answered.
 pub(super) fn syntax(header: Option<&str>) -> Syntax {
     let clauses = header.unwrap_or_default().split(',');
@@ -140,9 +167,14 @@ fn quality(clause: &str) -> f64 {
     told.unwrap_or(1.0)
 }
 
+/// The media type of a clause.
+fn first(clause: &str) -> &str {
+    clause.split(';').next().unwrap_or_default().trim()
+}
+
 /// The syntax of a clause, whatever its parameters are.
 fn essence(clause: &str) -> Option<Syntax> {
-    match clause.split(';').next()?.trim() {
+    match first(clause) {
         "application/json" | "application/*" | "*/*" => Some(Syntax::Json),
         "application/yaml" => Some(Syntax::Yaml),
         protobuf::MEDIA_TYPE => Some(Syntax::Protobuf),
@@ -193,8 +225,7 @@ fn parse(clause: &str, place: Place) -> Option<Accept> {
         ("PartialObjectMetadata", Some(_)) => Form::Metadata,
         ("PartialObjectMetadataList", Some(_)) => Form::MetadataList,
         ("APIGroupDiscoveryList", _) => match (place, group, version) {
-            (Place::Discovery, "apidiscovery.k8s.io", "v2") => Form::Discovery("v2"),
-            (Place::Discovery, "apidiscovery.k8s.io", "v2beta1") => Form::Discovery("v2beta1"),
+            (Place::Discovery, "apidiscovery.k8s.io", "v2") => Form::Discovery,
             _ => return None,
         },
         _ => return None,

@@ -61,7 +61,7 @@ pub(super) fn shown(call: &Call, res: &Resource, object: &Object) -> Answer {
 pub(super) fn shown_as(call: &Call, res: &Resource, object: &Object, code: StatusCode) -> Answer {
     let (syntax, version) = (call.accept.syntax, call.accept.version);
     match call.accept.form {
-        Form::Object | Form::Discovery(_) | Form::OpenApi(_) => {
+        Form::Object | Form::Discovery | Form::OpenApi(_) => {
             Ok(respond::bytes(code, object.bytes().clone(), syntax))
         }
         Form::Metadata => Ok(respond::value(code, &metadata_of(object, version), syntax)),

@@ -99,6 +99,14 @@ pub(super) fn refusal(error: &StatusError, syntax: Syntax) -> Response<Body> {
     response
 }
 
+/// A response as people read it, if that is wanted of JSON that is no stream.
+pub(super) fn shown(response: Response<Body>, pretty: bool) -> Response<Body> {
+    if pretty && response.headers().get(CONTENT_TYPE) == Some(&JSON) {
+        return response.map(Body::indented);
+    }
+    response
+}
+
 /// A response whose body, if it is large, has its user's share of the room for answers; without room a refusal.
 pub(super) fn within(
     response: Response<Body>,
@@ -171,7 +179,9 @@ pub(super) fn list(res: &Resource, head: &ListHead<'_>, items: &[Arc<Object>]) -
     let (kind, version) = (&res.list_kind, res.api_version());
     // The order of fields is that of the real one, for types that it knows and for others.
     let (before, after) = if res.custom {
-        let metadata = head.to_value();
+        let mut metadata = head.to_value();
+        // Lists without types say it even where nothing follows.
+        metadata["continue"] = head.next.unwrap_or_default().into();
         (
             format!("{{\"apiVersion\":\"{version}\",\"items\":["),
             format!("],\"kind\":\"{kind}\",\"metadata\":{metadata}}}"),

@@ -124,7 +124,21 @@ fn done(call: &Call) -> http::Response<super::Body> {
 }
 
 async fn evict(call: &Call, res: &Arc<Resource>, bytes: &[u8]) -> Answer {
-    let value = typed(call, bytes, "policy/v1", "Eviction")?;
+    let is_old = call
+        .parsed(bytes)
+        .is_ok_and(|value| value["apiVersion"] == "policy/v1beta1");
+    let version = if is_old {
+        "policy/v1beta1"
+    } else {
+        "policy/v1"
+    };
+    let value = typed(call, bytes, version, "Eviction")?;
+    let named = value["metadata"]["name"].as_str().unwrap_or_default();
+    if !named.is_empty() && named != call.route.attributes.name {
+        return Err(StatusError::bad_request(
+            "name in URL does not match name in Eviction object",
+        ));
+    }
     let mut options = options::delete_body(&value["deleteOptions"])?;
     // Policies judge who evicts, not this server.
     options.gate = super::guard::gate(call);

@@ -127,11 +127,7 @@ fn first_acceptable_form_wins() {
         (None, Place::List, Some(Form::Object)),
         (Some(table), Place::List, Some(Form::Table)),
         (Some(table), Place::Other, Some(Form::Object)),
-        (
-            Some(discovery),
-            Place::Discovery,
-            Some(Form::Discovery("v2")),
-        ),
+        (Some(discovery), Place::Discovery, Some(Form::Discovery)),
         (
             Some("application/vnd.kubernetes.protobuf, application/json"),
             Place::List,

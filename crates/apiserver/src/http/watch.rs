@@ -204,7 +204,7 @@ impl Framing {
     fn bookmark(&self, metadata: Value) -> Value {
         let version = format!("meta.k8s.io/{}", self.version);
         match self.form {
-            Form::Object | Form::Discovery(_) | Form::OpenApi(_) => json!({
+            Form::Object | Form::Discovery | Form::OpenApi(_) => json!({
                 "kind": self.res.kind, "apiVersion": self.res.api_version(), "metadata": metadata,
             }),
             Form::Metadata | Form::MetadataList => json!({
@@ -219,7 +219,7 @@ impl Framing {
 
     fn put_object(&mut self, out: &mut BytesMut, kind: &str, object: &Object) {
         match self.form {
-            Form::Object | Form::Discovery(_) | Form::OpenApi(_) => {
+            Form::Object | Form::Discovery | Form::OpenApi(_) => {
                 put_line(out, kind, object.bytes())
             }
             Form::Metadata => {

@@ -58,8 +58,10 @@ fn allowed(res: &Resource) -> &'static [&'static str] {
         ("", "nodes") => &["spec.unschedulable"],
         ("", "services") => &["spec.clusterIP", "spec.type"],
         ("batch", "jobs") => &["status.successful"],
-        ("apps", "replicasets") => &["status.replicas"],
-        ("certificates.k8s.io", "clustertrustbundles") => &["spec.signerName"],
+        ("", "replicationcontrollers") => &["status.replicas"],
+        ("certificates.k8s.io", "certificatesigningrequests" | "clustertrustbundles") => {
+            &["spec.signerName"]
+        }
         _ => &[],
     }
 }

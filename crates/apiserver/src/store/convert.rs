@@ -64,6 +64,11 @@ pub fn from_storage(res: &Resource, value: &mut Value) {
                 map.insert((*new).to_owned(), value);
             }
         }
+        for name in ["reportingController", "reportingInstance"] {
+            if map.get(name).is_some_and(|value| value == "") {
+                map.remove(name);
+            }
+        }
         if map.get("eventTime").is_none() {
             map.insert("eventTime".to_owned(), json!(null));
         }

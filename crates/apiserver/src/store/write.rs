@@ -37,10 +37,6 @@ impl Store {
     ) -> Result<Arc<Object>, StatusError> {
         self.check_identity(res, namespace, &mut object)?;
         crd::decode(res, &mut object, (options.validation, &options.warnings))?;
-        if !text(&object["metadata"], "resourceVersion").is_empty() {
-            let why = "resourceVersion should not be set on objects to be created";
-            return Err(StatusError::new(500, "", why));
-        }
         self.fill_system_fields(moment, res, &mut object);
         self.check_namespace_of(res, &object)?;
         self.store_new(moment, res, object, options)
@@ -98,6 +94,11 @@ impl Store {
             before: None,
         };
         self.ask_policies_of_write(&attempt, options)?;
+        let versioned = !text(&object["metadata"], "resourceVersion").is_empty();
+        if versioned && options.dry_run == DryRun::No {
+            let why = "resourceVersion should not be set on objects to be created";
+            return Err(StatusError::new(500, "", why));
+        }
         if let Some(present) = self.head.get(&res.storage, &namespace, &name) {
             return Err(taken(res, present));
         }

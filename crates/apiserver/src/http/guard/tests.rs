@@ -1,3 +1,4 @@
+use base64::Engine as _;
 use bytes::Bytes;
 use futures_util::future::join4;
 use http::Request;
@@ -242,7 +243,7 @@ async fn requests_are_approved_and_signed_only_by_who_may_do_so_for_their_signer
         let mut object = world.admin("POST", REQUESTS, &request).await;
         object["metadata"]["resourceVersion"].take();
         let approved = json!({"conditions": [{"type": "Approved", "status": "True"}]});
-        let signed = json!({"certificate": "LS0t"});
+        let signed = json!({"certificate": issued()});
         for (sub, verb, status, code) in [
             ("status", "sign", signed, signs),
             ("approval", "approve", approved, approves),
@@ -271,6 +272,13 @@ async fn requests_are_approved_and_signed_only_by_who_may_do_so_for_their_signer
     world.server.stop().await;
 }
 
+/// A certificate as a signer gives it: each time another.
+fn issued() -> String {
+    let now = jiff::Timestamp::from_second(1_800_000_000).unwrap();
+    let pem = crate::pki::Pki::open(None, now).unwrap();
+    base64::engine::general_purpose::STANDARD.encode(pem.ca_pem())
+}
+
 #[tokio::test]
 async fn whoever_signs_does_not_approve_and_nothing_is_taken_back() {
     let world = World::start().await;
@@ -295,10 +303,15 @@ async fn whoever_signs_does_not_approve_and_nothing_is_taken_back() {
             "may not remove a condition of type \"Approved\"",
         ),
         ("status", conditions(json!([one("Approved", "other")])), ""),
-        ("status", json!({"certificate": "LS0t"}), ""),
         (
             "status",
-            json!({"certificate": "LS0tLS0t"}),
+            json!({"certificate": "LS0t"}),
+            "must contain at least one CERTIFICATE PEM block",
+        ),
+        ("status", json!({"certificate": issued()}), ""),
+        (
+            "status",
+            json!({"certificate": issued()}),
             "may not modify existing certificate",
         ),
     ] {

@@ -5,6 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde_json::Value;
+use x509_parser::certificate::X509Certificate;
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::pem::Pem;
 use x509_parser::prelude::FromDer as _;
@@ -127,13 +128,16 @@ pub(super) fn partly(
     (before, object): (&Value, &mut Value),
     causes: &mut Causes,
 ) {
-    let of = |object: &Value, kind: &str| -> Vec<Value> {
-        let conditions = list(&object["status"], "conditions").iter();
-        conditions
-            .filter(|one| text(one, "type") == kind)
-            .cloned()
-            .collect()
-    };
+    conditions(before, object, causes);
+    let (old, new) = (certificate(before), certificate(object));
+    if old != new
+        && issued(old).is_ok()
+        && let Err(why) = issued(new)
+    {
+        let status = At::new("status", &object["status"]);
+        let at = status.get("certificate");
+        at.invalid_as(causes, &"<certificate data>".into(), &why);
+    }
     for kind in ["Approved", "Denied", "Failed"] {
         let (old, new) = (of(before, kind), of(object, kind));
         let mut refuse = |what: &str| {
@@ -148,13 +152,84 @@ pub(super) fn partly(
             _ => {}
         }
     }
-    let (old, new) = (
-        &before["status"]["certificate"],
-        &object["status"]["certificate"],
-    );
-    if old.as_str().is_some_and(|old| !old.is_empty()) && old != new {
+    let (old, new) = (certificate(before), certificate(object));
+    if !old.is_empty() && old != new {
         let why = "updates may not modify existing certificate content";
         causes.push(Cause::forbidden("status.certificate", why));
+    }
+}
+
+fn certificate(object: &Value) -> &str {
+    text(&object["status"], "certificate")
+}
+
+/// The conditions of a type.
+fn of(object: &Value, kind: &str) -> Vec<Value> {
+    let conditions = list(&object["status"], "conditions").iter();
+    let of_kind = conditions.filter(|one| text(one, "type") == kind);
+    of_kind.cloned().collect()
+}
+
+/// What must hold of conditions, as far as it held before.
+fn conditions(before: &Value, object: &Value, causes: &mut Causes) {
+    let had = list(&before["status"], "conditions");
+    let decided = |object: &Value| ["Approved", "Denied"].map(|kind| !of(object, kind).is_empty());
+    let had_twice =
+        (1..had.len()).any(|at| had[..at].iter().any(|one| one["type"] == had[at]["type"]));
+    let had_unnamed = had.iter().any(|one| text(one, "type").is_empty());
+    let status = At::new("status", &object["status"]);
+    let mut seen = Vec::new();
+    for one in status.each("conditions") {
+        let (kind, state) = (one.get("type"), one.get("status"));
+        if kind.text().is_empty() && !had_unnamed {
+            kind.required(causes, "");
+        }
+        let states: &[&str] = match kind.text() {
+            "Approved" | "Denied" | "Failed" => &["True"],
+            _ => &["False", "True", "Unknown"],
+        };
+        if state.text().is_empty() {
+            state.required(causes, "");
+        } else if !states.contains(&state.text()) {
+            state.unsupported(causes, states);
+        }
+        if seen.contains(&kind.text()) && !had_twice {
+            kind.duplicate(causes);
+        }
+        seen.push(kind.text());
+    }
+    if decided(object) == [true, true] && decided(before) != [true, true] {
+        let [approved, denied] =
+            ["Approved", "Denied"].map(|kind| format!("conditions[{{\"type\": \"{kind}\"}}]"));
+        let both = format!("{{{approved}, {denied}}}");
+        let why = format!("must specify at most one of: `{approved}`, `{denied}`");
+        status
+            .get("conditions")
+            .invalid_as(causes, &both.into(), &why);
+    }
+}
+
+/// Whether this is what a signer may give: certificates, as PEM, encoded; or nothing.
+fn issued(certificate: &str) -> Result<(), String> {
+    if certificate.is_empty() {
+        return Ok(());
+    }
+    let bytes = STANDARD.decode(certificate).unwrap_or_default();
+    let mut blocks = 0;
+    for block in Pem::iter_from_buffer(&bytes).map_while(Result::ok) {
+        if block.label != "CERTIFICATE" {
+            return Err(format!(
+                "only CERTIFICATE PEM blocks are allowed, found {:?}",
+                block.label
+            ));
+        }
+        X509Certificate::from_der(&block.contents)
+            .map_err(|_error| "x509: malformed certificate".to_owned())?;
+        blocks += 1;
+    }
+    match blocks {
+        0 => Err("must contain at least one CERTIFICATE PEM block".to_owned()),
+        _ => Ok(()),
     }
 }
 

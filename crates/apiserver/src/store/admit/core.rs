@@ -9,6 +9,7 @@ use super::at::{At, Causes};
 use super::pod::{defaults, resources};
 use super::words;
 use crate::error::Cause;
+use crate::schema::syntax;
 use crate::store::json::{child, default, fields, list, text};
 use crate::store::meta;
 
@@ -146,6 +147,7 @@ fn docker(config: &At<'_>, causes: &mut Causes) {
         return;
     }
     let bytes = STANDARD.decode(config.text()).unwrap_or_default();
+    let problem = || syntax::problem(&bytes).unwrap_or_default();
     let why = match serde_json::from_slice::<Value>(&bytes) {
         Ok(Value::Object(_) | Value::Null) => return,
         Ok(other) => {
@@ -157,14 +159,7 @@ fn docker(config: &At<'_>, causes: &mut Causes) {
             };
             format!("json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}")
         }
-        Err(error) if error.is_eof() => "unexpected end of JSON input".to_owned(),
-        Err(_) => {
-            let first = String::from_utf8_lossy(&bytes)
-                .chars()
-                .next()
-                .unwrap_or(' ');
-            format!("invalid character '{first}' looking for beginning of value")
-        }
+        Err(_) => problem(),
     };
     config.invalid_as(causes, &json!("<secret contents redacted>"), &why);
 }

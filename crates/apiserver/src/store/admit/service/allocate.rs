@@ -20,6 +20,10 @@ pub(in crate::store::admit) fn assign(
 ) {
     if has_address(object) {
         families(object, causes);
+        if before.is_some() && contradicts(object) {
+            let spec = At::new("spec", &object["spec"]);
+            return super::check::addresses(object, &spec, causes);
+        }
         stacks(store, object, causes);
         let had = before.is_some_and(has_address);
         if causes.is_empty() && !had && !is_headless(object) {
@@ -37,6 +41,17 @@ pub(in crate::store::admit) fn assign(
 fn owner(object: &Value) -> Owner {
     let meta = &object["metadata"];
     (text(meta, "namespace").into(), text(meta, "name").into())
+}
+
+/// Whether an address is of another family than it says: that is refused, whatever the cluster has.
+fn contradicts(object: &Value) -> bool {
+    let addresses = list(&object["spec"], "clusterIPs").iter();
+    let families = list(&object["spec"], "ipFamilies").iter();
+    addresses.zip(families).any(|(address, family)| {
+        let address = address.as_str().unwrap_or_default();
+        let is_ipv6 = address.parse::<IpAddr>().map(|address| address.is_ipv6());
+        is_ipv6.is_ok_and(|is_ipv6| is_ipv6 == (family == "IPv4"))
+    })
 }
 
 /// Whether the cluster has the families that it asks for.

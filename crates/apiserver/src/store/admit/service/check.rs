@@ -159,7 +159,7 @@ fn affinity(spec: &At<'_>, causes: &mut Causes) {
     }
 }
 
-fn addresses(object: &Value, spec: &At<'_>, causes: &mut Causes) {
+pub(super) fn addresses(object: &Value, spec: &At<'_>, causes: &mut Causes) {
     let (single, all) = (spec.get("clusterIP"), spec.get("clusterIPs"));
     let first = all.items().next();
     match (&first, single.is_empty()) {

@@ -4,7 +4,7 @@
 const DEPTH_MAX: usize = 500;
 
 /// What is wrong with a text that should be one JSON value; nothing if nothing is.
-pub(in crate::http) fn problem(bytes: &[u8]) -> Option<String> {
+pub(crate) fn problem(bytes: &[u8]) -> Option<String> {
     let mut scanner = Scanner { bytes, at: 0 };
     let whole = |scanner: &mut Scanner<'_>| {
         scanner.value(0)?;
@@ -39,6 +39,12 @@ impl Scanner<'_> {
             None => "unexpected end of JSON input".to_owned(),
             Some(byte) => format!("invalid character {} {place}", quoted(byte)),
         }
+    }
+
+    /// The same within a word or a number, where the end is read as a space.
+    fn broken(&self, place: &str) -> String {
+        let byte = self.peek().unwrap_or(b' ');
+        format!("invalid character {} {place}", quoted(byte))
     }
 
     fn value(&mut self, depth: usize) -> Result<(), String> {
@@ -138,13 +144,13 @@ impl Scanner<'_> {
                 for _ in 0..4 {
                     self.at += 1;
                     if !self.peek().is_some_and(|byte| byte.is_ascii_hexdigit()) {
-                        return Err(self.unexpected("in \\u hexadecimal character escape"));
+                        return Err(self.broken("in \\u hexadecimal character escape"));
                     }
                 }
                 self.at += 1;
                 Ok(())
             }
-            _ => Err(self.unexpected("in string escape code")),
+            _ => Err(self.broken("in string escape code")),
         }
     }
 
@@ -161,12 +167,12 @@ impl Scanner<'_> {
         match self.peek() {
             Some(b'0') => self.at += 1,
             Some(b'1'..=b'9') => self.digits(),
-            _ => return Err(self.unexpected("in numeric literal")),
+            _ => return Err(self.broken("in numeric literal")),
         }
         if self.peek() == Some(b'.') {
             self.at += 1;
             if !self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
-                return Err(self.unexpected("after decimal point in numeric literal"));
+                return Err(self.broken("after decimal point in numeric literal"));
             }
             self.digits();
         }
@@ -176,7 +182,7 @@ impl Scanner<'_> {
                 self.at += 1;
             }
             if !self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
-                return Err(self.unexpected("in exponent of numeric literal"));
+                return Err(self.broken("in exponent of numeric literal"));
             }
             self.digits();
         }
@@ -188,7 +194,7 @@ impl Scanner<'_> {
             if self.peek() != Some(wanted) {
                 debug_assert!(at > 0);
                 let wanted = char::from(wanted);
-                return Err(self.unexpected(&format!("in literal {word} (expecting '{wanted}')")));
+                return Err(self.broken(&format!("in literal {word} (expecting '{wanted}')")));
             }
             self.at += 1;
         }
@@ -227,6 +233,15 @@ mod tests {
         for (text, wanted) in [
             ("", "unexpected end of JSON input"),
             ("{", "unexpected end of JSON input"),
+            ("\"a", "unexpected end of JSON input"),
+            (
+                "tru",
+                "invalid character ' ' in literal true (expecting 'e')",
+            ),
+            (
+                "1.",
+                "invalid character ' ' after decimal point in numeric literal",
+            ),
             (
                 "{\"a\": }",
                 "invalid character '}' looking for beginning of value",
