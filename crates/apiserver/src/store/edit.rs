@@ -304,13 +304,13 @@ impl Store {
             judge.may_change(res, &before, &after)?;
         }
         count_generation(target, &before, &mut after);
-        self.ask_policies_of_edit(target, (&before, &after), options)?;
-        if target.sub == Subresource::None {
-            admit::crd::warn(res, (Some(&before), &after), &options.warnings);
-        }
         if ownership == Ownership::Compare {
             let by = managed::Writer::new(res, options, moment.now).sub(target.sub);
             note_owner(&by, &before, &mut after, &given);
+        }
+        self.ask_policies_of_edit(target, (&before, &after), options)?;
+        if target.sub == Subresource::None {
+            admit::crd::warn(res, (Some(&before), &after), &options.warnings);
         }
         // What another version or an older schema has stored beyond what this one shows goes with any write.
         let is_same = managed::same(&before, &after);

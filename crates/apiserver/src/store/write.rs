@@ -65,7 +65,13 @@ impl Store {
         }
         let asked = object.clone();
         meta::tidy(&mut object);
-        let mut owned = admit::prepare(self, moment, res, &mut object)?;
+        let owned = admit::prepare(self, moment, res, &mut object)?;
+        let by = managed::Writer::new(res, options, moment.now);
+        let managed = (!applied).then(|| owners(&by, &asked, owned));
+        if let Some(managed) = managed.clone().filter(|_| self.has_webhooks()) {
+            // They see it; what they make of it does not count.
+            set(child(&mut object, "metadata"), "managedFields", managed);
+        }
         self.mutate_new(moment, (res, named), &mut object, options)?;
         admit::create(self, moment, res, &mut object, options)?;
         schema::complete(res, &mut object)?;
@@ -102,11 +108,7 @@ impl Store {
         if let Some(present) = self.head.get(&res.storage, &namespace, &name) {
             return Err(taken(res, present));
         }
-        if !applied {
-            let by = managed::Writer::new(res, options, moment.now);
-            convert::from_storage(res, &mut owned);
-            managed::record_new(&by, &asked, &mut owned);
-            let managed = owned["metadata"].get("managedFields").cloned();
+        if let Some(managed) = managed {
             set(child(&mut object, "metadata"), "managedFields", managed);
         }
         admit::crd::warn(res, (None, &object), &options.warnings);
@@ -282,6 +284,13 @@ impl Store {
         }
         Err(StatusError::already_exists(res, base))
     }
+}
+
+/// The `managedFields` of a new object, by what was asked for and what of it is the client's own.
+fn owners(by: &managed::Writer<'_>, asked: &Value, mut owned: Value) -> Option<Value> {
+    convert::from_storage(by.res, &mut owned);
+    managed::record_new(by, asked, &mut owned);
+    child(&mut owned, "metadata").remove("managedFields")
 }
 
 /// The refusal of a name that an object has, if only until its finalizers are gone.

@@ -11,3 +11,4 @@ mod forms;
 mod harness;
 mod kubectl;
 mod refused;
+mod webhooks;

@@ -201,6 +201,12 @@ fn match_resources(matches: &At<'_>, causes: &mut Causes) {
     }
 }
 
+/// What must hold of the conditions under which a webhook is asked.
+pub(super) fn conditions_of_webhook(hook: &At<'_>, causes: &mut Causes) {
+    let scopes = Scopes::new(&Value::Null);
+    conditions(&hook.get("matchConditions"), &scopes.conditions, causes);
+}
+
 fn conditions(list: &At<'_>, scope: &Scope, causes: &mut Causes) {
     if list.len() > CONDITIONS_MAX {
         list.too_many(causes, CONDITIONS_MAX);

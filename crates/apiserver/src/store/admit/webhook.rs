@@ -143,6 +143,7 @@ fn check_kind(kind: &str, object: &Value, causes: &mut Causes) {
         scheduling::selector(&hook.get("namespaceSelector"), causes);
         scheduling::selector(&hook.get("objectSelector"), causes);
         client(&hook.get("clientConfig"), causes);
+        admission::conditions_of_webhook(&hook, causes);
         review_versions(&hook, causes);
     }
 }

@@ -169,6 +169,7 @@ impl Store {
 pub(in crate::store) fn request(attempt: &Attempt<'_>, res: &Resource, asked: &Asked<'_>) -> Value {
     let kind = |res: &Resource| match attempt.sub {
         Subresource::Scale => json!({"group": "autoscaling", "version": "v1", "kind": "Scale"}),
+        Subresource::Binding => json!({"group": "", "version": "v1", "kind": "Binding"}),
         _ => json!({"group": res.group, "version": res.version, "kind": res.kind}),
     };
     let resource = |res: &Resource| json!({"group": res.group, "version": res.version, "resource": res.plural});
