@@ -27,6 +27,7 @@ pub(super) fn cases() -> Vec<Case> {
         hook_may_not_change_a_delete,
         hook_changes_a_scale,
         hook_changes_what_is_applied,
+        hook_changes_a_custom_object,
         service_keeps_the_address_that_the_hook_saw,
         object_that_changes_while_a_hook_is_asked_is_asked_again,
         stale_update_is_a_conflict_after_a_hook_is_asked,
@@ -79,11 +80,7 @@ async fn hook_that_changes_a_pod_has_its_defaults_filled_in(world: World) -> Res
     })
     .await?;
     mutating(&world, &server, rules("", "pods")).await?;
-    let pod =
-        json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
-    let pods = world.path("pods");
-    let made =
-        eventually(async || Ok(world.raw("POST", &pods, Some(pod.clone())).await.ok())).await?;
+    let made = super::make_pod(&world, "p").await?;
     let side = &made["spec"]["containers"][1];
     same(side["name"].as_str(), Some("side"))?;
     same(
@@ -249,6 +246,51 @@ async fn hook_changes_what_is_applied(world: World) -> Result<()> {
     same(labels(&changed), ["added=yes", "set=a"])?;
     let data = changed.data.unwrap_or_default();
     same(data.get("k").map(String::as_str), Some("2"))
+}
+
+/// A kind of the case's own, with a default and a bound.
+fn definition(group: &str) -> Value {
+    let spec = json!({"type": "object", "properties": {
+        "size": {"type": "integer", "maximum": 9}, "colour": {"type": "string", "default": "red"}}});
+    let names = json!({"plural": "hooked", "singular": "hooked", "kind": "Hooked", "listKind": "HookedList"});
+    let schema = json!({"type": "object", "properties": {"spec": spec}});
+    let version = json!({"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}});
+    json!({"metadata": {"name": format!("hooked.{group}")}, "spec": {
+        "group": group, "scope": "Namespaced", "names": names, "versions": [version]}})
+}
+
+async fn hook_changes_a_custom_object(world: World) -> Result<()> {
+    let group = "hooked.example.com";
+    let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    let definition = definition(group);
+    world.raw("POST", definitions, Some(definition)).await?;
+    let server = Server::start(async |_, request: Value| {
+        let size = request["object"]["spec"]["size"].as_i64().unwrap_or(0) + 5;
+        let spec = json!({"size": size});
+        patch(&json!([{"op": "add", "path": "/spec", "value": spec}]))
+    })
+    .await?;
+    mutating(&world, &server, rules(group, "hooked")).await?;
+    let path = format!("/apis/{group}/v1/namespaces/{}/hooked", world.namespace);
+    let object = |name: &str, size: i64| {
+        let version = format!("{group}/v1");
+        Some(
+            json!({"apiVersion": version, "kind": "Hooked", "metadata": {"name": name}, "spec": {"size": size}}),
+        )
+    };
+    let made = eventually(async || Ok(world.raw("POST", &path, object("a", 1)).await.ok())).await?;
+    // What it takes away is filled in again.
+    let spec = json!({"size": 6, "colour": "red"});
+    ensure!(made["spec"] == spec, "{made}");
+    let found = refusal(world.raw("POST", &path, object("b", 7)).await)?;
+    same((found.0, &*found.1), (422, "Invalid"))?;
+    ensure!(
+        found.2.contains("spec.size: Invalid value: 12"),
+        "{found:?}"
+    );
+    let one = format!("{definitions}/hooked.{group}");
+    world.raw("DELETE", &one, None).await?;
+    Ok(())
 }
 
 async fn service_keeps_the_address_that_the_hook_saw(world: World) -> Result<()> {
