@@ -22,8 +22,8 @@ use crate::store::webhooks::inquiry::{Inquiry, Question, Reply, is_pending};
 use crate::store::{Moment, Store};
 pub(super) use client::Client;
 
-/// How often a write is begun.
-const ROUNDS_MAX: usize = 100;
+/// How often a write is begun: webhooks that change it take a round each.
+const ROUNDS_MAX: usize = 500;
 /// How long all of them may take, as in Kubernetes, if the request does not say less.
 const DEADLINE: Duration = Duration::from_secs(34);
 /// How many webhooks one request asks at once.

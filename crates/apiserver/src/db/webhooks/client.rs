@@ -43,7 +43,7 @@ impl Client {
     pub(super) async fn ask(&self, db: &Db, question: &Question, end: Instant) -> Reply {
         match self.asked(db, question, end).await {
             Ok(said) => Reply::Said(Arc::new(said)),
-            Err(why) => Reply::Failed(why.into()),
+            Err(why) => Reply::Failed(answer::short(why).into()),
         }
     }
 

@@ -196,7 +196,41 @@ fn details(details: &Value) -> Option<Value> {
     })
 }
 
+/// The longest text of a webhook's doing that is repeated where it does not explain itself.
+const WHY_BYTES_MAX: usize = 4096;
+
+/// Why something is wrong with what a webhook has said, which may be as long as it likes.
+pub(crate) fn short(mut why: String) -> String {
+    if why.len() > WHY_BYTES_MAX {
+        why.truncate(why.floor_char_boundary(WHY_BYTES_MAX));
+        why.push_str("...");
+    }
+    why
+}
+
 /// The refusal of a write whose webhook could not be asked.
 pub(super) fn failure(hook: &Hook, why: &str) -> StatusError {
     StatusError::internal(format!("failed calling webhook {:?}: {why}", hook.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_webhook_says_at_length_is_cut() {
+        assert_eq!(short("no".to_owned()), "no");
+        let cut = short("\u{e9}".repeat(WHY_BYTES_MAX));
+        assert!(cut.len() <= WHY_BYTES_MAX + 3 && cut.ends_with("\u{e9}..."));
+        let hook = Hook::new(Does::Validate, "c", &json!({"name": "v"}));
+        let long = format!("{{\"a\":\"{}\"}}", "x".repeat(100_000));
+        for answer in [&*long, "{", "[]", "", "{\"response\":{\"uid\":\"u\"}}"] {
+            let why = short(
+                read(&hook, "w", answer.as_bytes())
+                    .err()
+                    .unwrap_or_default(),
+            );
+            assert!(why.len() <= WHY_BYTES_MAX + 3, "{answer}");
+        }
+    }
 }

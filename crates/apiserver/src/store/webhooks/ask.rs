@@ -211,7 +211,9 @@ impl Store {
         if response.patch.is_empty() {
             return Ok(None);
         }
-        let Some(operations) = operations(&response).or_else(|why| failed(hook, &why))? else {
+        let Some(operations) =
+            operations(&response).or_else(|why| failed(hook, &answer::short(why)))?
+        else {
             return Ok(None);
         };
         if attempt.object.is_none() {
@@ -222,10 +224,11 @@ impl Store {
         }
         if response.patch_type != "JSONPatch" {
             let why = format!("unsupported patch type {:?}", response.patch_type);
-            return failed(hook, &why);
+            return failed(hook, &answer::short(why));
         }
         let before = seen(attempt, attempt.object, &concerned.res);
-        let after = patch::by_webhook(before, &operations).map_err(StatusError::internal)?;
+        let after = patch::by_webhook(before, &operations)
+            .map_err(|why| StatusError::internal(answer::short(why)))?;
         decoded(attempt, after, &concerned.res).map(Some)
     }
 }
@@ -282,7 +285,7 @@ fn decoded(attempt: &Attempt<'_>, mut value: Value, res: &Resource) -> Result<Va
     fields.insert("apiVersion".to_owned(), res.api_version().into());
     fields.insert("kind".to_owned(), res.kind.clone().into());
     if let Some(of) = typed(res) {
-        schema::checked(of, &mut value).map_err(StatusError::internal)?;
+        schema::checked(of, &mut value).map_err(|why| StatusError::internal(answer::short(why)))?;
     }
     crd::settle(res, &mut value)?;
     convert::to_storage(res, &mut value);
