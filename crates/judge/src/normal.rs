@@ -38,6 +38,7 @@ static RULES: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
             r#"(resourceVersion%3D|resourceVersion |resource version: |\(|Resource ?Version:\s+)\d+\b"#,
             "$1<version>",
         ),
+        (r"(<version>, current: )\d+", "$1<version>"),
         (r#"("continue": ?")[A-Za-z0-9_-]+"#, "$1<continue>"),
         (r"(continue=)[A-Za-z0-9_%-]+", "$1<continue>"),
         (r"\b(\d{1,3}\.){3}\d{1,3}:\d{4,5}\b", "<address>"),
@@ -111,6 +112,10 @@ mod tests {
             ("web-x7k2p", "web-<made-up>"),
             ("web-frontend", "web-frontend"),
             ("replicas: 3", "replicas: 3"),
+            (
+                "Too large resource version: 999, current: 12",
+                "Too large resource version: <version>, current: <version>",
+            ),
             ("10.96.0.1", "<ip>"),
             ("cpu: 100m, memory: 64Mi", "cpu: <age>, memory: 64Mi"),
         ] {

@@ -50,11 +50,14 @@ impl Player {
         // kubectl keeps what it has discovered there.
         let home = cluster.dir().join("home");
         std::fs::create_dir_all(&home).context("create a home directory")?;
+        let mut config = crate::config(&cluster.kubeconfig()).await?;
+        // What is refused is an answer, not a reason to ask again.
+        config.default_retry = false;
         Ok(Self {
             kubeconfig: cluster.kubeconfig(),
             path: path_with_kubectl().context("there is no kubectl: cargo xtask kube")?,
             home,
-            client: cluster.client().await?,
+            client: kube::Client::try_from(config).context("make a client")?,
         })
     }
 
