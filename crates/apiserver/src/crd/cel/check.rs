@@ -532,7 +532,7 @@ fn fits(wanted: &Ty, found: &Ty) -> bool {
 /// A result's type with its parameters filled in.
 fn fill(ty: &Ty, bound: &BTreeMap<char, Ty>) -> Ty {
     match ty {
-        Ty::Param(name) => bound.get(name).cloned().unwrap_or(Ty::Dyn),
+        Ty::Param(name) => bound.get(name).cloned().unwrap_or(Ty::FREE),
         Ty::List(inner) => Ty::List(Arc::new(fill(inner, bound))),
         Ty::Optional(inner) => Ty::Optional(Arc::new(fill(inner, bound))),
         Ty::Map(key, value) => Ty::Map(Arc::new(fill(key, bound)), Arc::new(fill(value, bound))),

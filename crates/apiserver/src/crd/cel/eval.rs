@@ -466,10 +466,7 @@ fn select(of: &Val, field: &str, optional: Optional) -> Evaluated {
                 (None, Optional::No) => Err(Failure::new(format!("no such key: {field}"))),
             }
         }
-        (Val::Made(made), Optional::Yes) => {
-            let found = made.fields.get(&Key::Text(field.into()));
-            Ok(Val::Optional(found.cloned().map(Arc::new)))
-        }
+        (Val::Made(made), Optional::Yes) => Ok(made.field_if_set(field)),
         (Val::Made(made), Optional::No) => Ok(made.field(field)),
         (Val::Asks(asks), Optional::No) if field == "requestResource" => {
             Ok(Val::Asks(Arc::new(asks.of_request())))

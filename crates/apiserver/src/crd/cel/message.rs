@@ -95,6 +95,13 @@ impl Made {
         found.unwrap_or_else(|| if text { Val::text("") } else { Val::Null })
     }
 
+    /// A field that may be absent. In parts of objects Kubernetes finds none by this way.
+    pub(super) fn field_if_set(&self, name: &str) -> Val {
+        let found = self.fields.get(&Key::Text(name.into()));
+        let found = found.filter(|_| &*self.name == OPERATION);
+        Val::Optional(found.cloned().map(Arc::new))
+    }
+
     fn text(&self, name: &str) -> Arc<str> {
         match self.field(name) {
             Val::Text(text) => text,

@@ -297,13 +297,13 @@ impl Parser {
             return Ok(node);
         }
         if self.eat("[").is_some() {
-            return self.list(at);
+            return self.list(at, Optional::No);
+        }
+        if self.eat("[?").is_some() {
+            return self.list(at, Optional::Yes);
         }
         if let Some(first) = self.braces() {
             return self.map(at, first);
-        }
-        if *self.peek() == Token::Sign("[?") {
-            return Err(self.unexpected(START));
         }
         // A leading dot names the root, which is where everything is.
         let dotted = self.eat(".").is_some();
@@ -361,14 +361,11 @@ impl Parser {
         }
     }
 
-    fn list(&mut self, at: usize) -> Parsed {
+    fn list(&mut self, at: usize, first: Optional) -> Parsed {
         let mut elements = Vec::new();
-        while self.eat("]").is_none() {
-            let optional = if self.eat("?").is_some() {
-                Optional::Yes
-            } else {
-                Optional::No
-            };
+        let mut first = Some(first);
+        while first == Some(Optional::Yes) || self.eat("]").is_none() {
+            let optional = self.optional(&mut first);
             elements.push((self.expr()?, optional));
             if self.eat(",").is_none() {
                 self.expect("]")?;
@@ -389,7 +386,7 @@ impl Parser {
     fn map(&mut self, at: usize, first: Optional) -> Parsed {
         let mut entries = Vec::new();
         let mut first = Some(first);
-        while entries.is_empty() && first == Some(Optional::Yes) || self.eat("}").is_none() {
+        while first == Some(Optional::Yes) || self.eat("}").is_none() {
             let optional = self.optional(&mut first);
             let key = self.expr()?;
             self.expect(":")?;
@@ -433,7 +430,7 @@ impl Parser {
         let at = self.at();
         let mut first = self.braces();
         let mut fields = Vec::new();
-        while fields.is_empty() && first == Some(Optional::Yes) || self.eat("}").is_none() {
+        while first == Some(Optional::Yes) || self.eat("}").is_none() {
             let optional = self.optional(&mut first);
             let Token::Name(name) = self.peek().clone() else {
                 return Err(self.unexpected(FIELD));

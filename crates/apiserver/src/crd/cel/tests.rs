@@ -247,3 +247,99 @@ fn a_problem_is_shown_where_it_is() {
         "ERROR: <input>:2:7: undefined field 'nope'\n |   self.nope\n | ......^"
     );
 }
+
+#[test]
+fn expressions_say_what_shall_be_changed() {
+    let scope = Scope::new(Named::No).with_changes();
+    for (text, gives) in [
+        ("Object{}", Gives::Object),
+        (
+            "Object{spec: Object.spec{a: 1, ?b: optional.none()},}",
+            Gives::Object,
+        ),
+        ("true ? Object{} : Object{a: object.b}", Gives::Object),
+        ("[JSONPatch{op: 'add'}]", Gives::Operations),
+        ("true ? [] : [JSONPatch{}]", Gives::Operations),
+        (
+            "[?optional.none(), ?optional.of(JSONPatch{})] + []",
+            Gives::Operations,
+        ),
+        (
+            "['a'].map(k, JSONPatch{path: jsonpatch.escapeKey(k)})",
+            Gives::Operations,
+        ),
+        (".Object{`a`: {?'b': optional.none()}}", Gives::Object),
+    ] {
+        if let Err(why) = scope.compile(text, gives) {
+            panic!("{text}: {why}");
+        }
+    }
+}
+
+#[test]
+fn what_says_nothing_of_changes_is_refused_in_the_words_of_kubernetes() {
+    let scope = Scope::new(Named::No).with_changes();
+    for (text, gives, why) in [
+        (
+            "Object.spec{}",
+            Gives::Object,
+            "must evaluate to Object but got Object.spec",
+        ),
+        (
+            "[]",
+            Gives::Operations,
+            "must evaluate to list(JSONPatch) but got list(dyn)",
+        ),
+        (
+            "true ? Object{} : object",
+            Gives::Object,
+            "must evaluate to Object but got dyn",
+        ),
+        (
+            "Other{a: nothing}",
+            Gives::Object,
+            "undeclared reference to 'Other' (in container '')",
+        ),
+        (
+            "Object{a: ['b', object.c]}",
+            Gives::Object,
+            "expected type 'string' but found 'dyn'",
+        ),
+        (
+            "JSONPatch{op: 1}",
+            Gives::Any,
+            "expected type of field 'op' is 'string' but provided type is 'int'",
+        ),
+        (
+            "(Object){}",
+            Gives::Any,
+            "extraneous input '{' expecting <EOF>",
+        ),
+        (
+            "Object{a: 1 b: 2}",
+            Gives::Any,
+            "mismatched input 'b' expecting {'}', ','}",
+        ),
+        (
+            "Object{1: 2}",
+            Gives::Any,
+            "mismatched input '1' expecting {'}', ',', '?', IDENTIFIER, ESC_IDENTIFIER}",
+        ),
+    ] {
+        let found = scope.compile(text, gives).unwrap_err();
+        assert!(found.contains(why), "{text}: {found}");
+    }
+}
+
+#[test]
+fn a_rule_cannot_say_what_shall_be_changed() {
+    fails(
+        "Object{} == Object{}",
+        "undeclared reference to 'Object' (in container '')",
+    );
+    let undeclared = run("jsonpatch.escapeKey('a') == 'a'").unwrap_err();
+    assert!(
+        undeclared.starts_with("undeclared reference"),
+        "{undeclared}"
+    );
+}

@@ -266,6 +266,14 @@ impl Mutating<'_> {
                 new
             }
         };
+        let asked = self.question.attempt.res;
+        if !res.custom && res.api_version() != asked.api_version() {
+            // Kubernetes goes from one version to the other without a way there.
+            return Err(Failed::Policy(format!(
+                "converting ({}.{}) to ({}.{}): unknown conversion",
+                res.version, res.kind, asked.version, asked.kind
+            )));
+        }
         for name in ["apiVersion", "kind"] {
             fields(&mut new).insert(name.to_owned(), shown[name].clone());
         }

@@ -285,7 +285,8 @@ impl Question<'_> {
             .then(|| self.store.head.get(&namespaces(), "", attempt.namespace))
             .flatten();
         let mut namespace = namespace.map_or(Value::Null, |found| found.value());
-        if let Some(meta) = namespace["metadata"].as_object_mut() {
+        let meta = namespace.get_mut("metadata").and_then(Value::as_object_mut);
+        if let Some(meta) = meta {
             meta.remove("managedFields");
             meta.remove("ownerReferences");
         }
