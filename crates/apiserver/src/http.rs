@@ -35,7 +35,6 @@ mod protobuf;
 mod query;
 mod respond;
 mod reviews;
-mod room;
 mod route;
 mod scale;
 mod server;

@@ -17,6 +17,7 @@ pub mod pki;
 mod quantity;
 pub mod rbac;
 pub mod registry;
+mod room;
 pub mod run;
 mod schema;
 pub mod selector;

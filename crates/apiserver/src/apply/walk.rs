@@ -1,5 +1,5 @@
 //! Walks through values by their shape: which fields there are, what differs, how two merge.
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
@@ -322,17 +322,23 @@ fn merge_lists(present: &[Value], wanted: &[Value], shape: &Shape) -> Vec<Value>
     };
     let old: Vec<(String, &Value)> = present.iter().map(|value| (step(value), value)).collect();
     let new: Vec<(String, &Value)> = wanted.iter().map(|value| (step(value), value)).collect();
-    let in_new = |key: &String| new.iter().any(|(other, _)| other == key);
-    let mut merged: Vec<(String, Value)> = Vec::with_capacity(old.len() + new.len());
+    let in_new: HashSet<&String> = new.iter().map(|(key, _)| key).collect();
+    let mut first: HashMap<&String, &Value> = HashMap::with_capacity(old.len());
+    for (key, value) in &old {
+        first.entry(key).or_insert(*value);
+    }
+    let mut done: HashSet<&String> = HashSet::with_capacity(new.len());
+    let mut merged: Vec<Value> = Vec::with_capacity(old.len() + new.len());
     let (mut at_old, mut at_new) = (0, 0);
     while at_old < old.len() || at_new < new.len() {
         if let Some((key, value)) = old.get(at_old) {
-            if !in_new(key) {
-                merged.push((key.clone(), (*value).clone()));
+            if !in_new.contains(key) {
+                merged.push((*value).clone());
+                done.insert(key);
                 at_old += 1;
                 continue;
             }
-            if merged.iter().any(|(done, _)| done == key) {
+            if done.contains(key) {
                 at_old += 1;
                 continue;
             }
@@ -342,17 +348,17 @@ fn merge_lists(present: &[Value], wanted: &[Value], shape: &Shape) -> Vec<Value>
             continue;
         };
         at_new += 1;
-        if merged.iter().any(|(done, _)| done == key) {
+        if !done.insert(key) {
             continue;
         }
         let mut value = (*wanted).clone();
-        if let Some((_, present)) = old.iter().find(|(other, _)| other == key) {
+        if let Some(present) = first.get(key) {
             value = (*present).clone();
             merge(&mut value, wanted, shape.element());
         }
-        merged.push((key.clone(), value));
+        merged.push(value);
     }
-    merged.into_iter().map(|(_, value)| value).collect()
+    merged
 }
 
 /// Whether anything of a value is left after a removal.

@@ -26,6 +26,9 @@ pub(super) use client::Client;
 const ROUNDS_MAX: usize = 500;
 /// How long all of them may take, as in Kubernetes, if the request does not say less.
 const DEADLINE: Duration = Duration::from_secs(34);
+/// What a question holds at least, with its connection: so a user has at most 256 of them on their way, and all
+/// together 512, fewer than there are places for requests.
+const ASKING_BYTES: usize = 512 * 1024;
 /// How many webhooks one request asks at once.
 const ASKED_MAX: usize = 32;
 
@@ -68,10 +71,16 @@ impl Db {
                 Err(error) if is_pending(&error) => {}
                 done => return done,
             }
-            let asked = self.ask(inquiry, inquiry.take_wanted(), end);
-            timeout_at(end, asked)
-                .await
-                .map_err(|_elapsed| too_late())?;
+            let wanted = inquiry.take_wanted();
+            for question in &wanted {
+                inquiry.hold(ASKING_BYTES + 2 * question.request.len())?;
+            }
+            let asked = timeout_at(end, self.ask(inquiry, wanted, end)).await;
+            asked.map_err(|_elapsed| too_late())??;
+            // A webhook that had no more time than the request is none that has failed.
+            if Instant::now() >= end {
+                return Err(too_late());
+            }
         }
         Err(StatusError::unavailable(
             "webhooks have been asked too often: the object or its webhooks change all the time",
@@ -90,7 +99,7 @@ impl Db {
         for object in self.list(res, namespace, sel).items {
             let patience = end.saturating_duration_since(Instant::now());
             let options = DeleteOptions {
-                inquiry: Inquiry::of_request(Some(patience)),
+                inquiry: options.inquiry.another(patience),
                 ..options.clone()
             };
             let (inquiry, res) = (options.inquiry.clone(), Arc::clone(res));
@@ -112,7 +121,12 @@ impl Db {
     }
 
     /// Asks all that is wanted, and notes the replies.
-    async fn ask(&self, inquiry: &Inquiry, wanted: Vec<Question>, end: Instant) {
+    async fn ask(
+        &self,
+        inquiry: &Inquiry,
+        wanted: Vec<Question>,
+        end: Instant,
+    ) -> Result<(), StatusError> {
         let mut wanted = wanted.into_iter();
         let one = async |question: Question| {
             let reply = self.shared.webhooks.ask(self, &question, end).await;
@@ -123,9 +137,13 @@ impl Db {
             if let Reply::Failed(why) = &reply {
                 tracing::debug!(webhook = question.hook.name, %why, "a webhook failed");
             }
+            if let Reply::Said(said) = &reply {
+                inquiry.hold(said.size)?;
+            }
             inquiry.note(question, reply);
             asked.extend(wanted.next().map(&one));
         }
+        Ok(())
     }
 }
 

@@ -13,8 +13,8 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use super::protobuf;
-use super::room::{Room, Share};
 use crate::error::StatusError;
+use crate::room::{Room, Share};
 use crate::schema;
 
 /// Larger requests are refused, as Kubernetes refuses them.
@@ -99,7 +99,10 @@ impl Body {
     /// The same document for people's eyes, if it is one that is there already: each value on a line of its own.
     pub(super) fn indented(self) -> Self {
         match self.0 {
-            Kind::Line(Some(bytes), _) => Self::whole(pretty::indented(&bytes)),
+            Kind::Line(Some(bytes), end) => match pretty::indented(&bytes) {
+                Some(indented) => Self::whole(indented),
+                None => Self(Kind::Line(Some(bytes), end)),
+            },
             kind => Self(kind),
         }
     }

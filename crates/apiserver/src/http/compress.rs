@@ -13,8 +13,8 @@ use tokio::sync::Semaphore;
 
 use super::Body;
 use super::call::Call;
-use super::room::Room;
 use crate::rbac::Attributes;
+use crate::room::Room;
 
 /// Smaller answers are sent as they are.
 const LARGE: usize = 128 * 1024;

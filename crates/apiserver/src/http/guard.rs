@@ -1,6 +1,8 @@
 //! What depends on who writes: nobody may grant what he does not have, create by a change, or decide about
 //! certificates of a signer that is not his. Judged by the store's owner, about the very change that is written.
 
+mod params;
+
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -51,6 +53,12 @@ impl Judge for Guard {
                 ..self.attributes.clone()
             };
             access::authorize(&self.server, &self.user, &attributes)?;
+            let (name, asked) = (text(&after["metadata"], "name"), &self.attributes.name);
+            if !name.is_empty() && name != asked {
+                return Err(StatusError::bad_request(format!(
+                    "the name of the object ({name}) does not match the name on the URL ({asked})"
+                )));
+            }
         }
         if res.group == "rbac.authorization.k8s.io" {
             return self.may_grant(res, before, after);
@@ -58,10 +66,16 @@ impl Judge for Guard {
         Ok(())
     }
 
-    fn may_change(&self, res: &Resource, before: &Value, after: &Value) -> Result<(), StatusError> {
-        if !is_certificate_request(res) {
+    fn may_write(
+        &self,
+        res: &Resource,
+        before: Option<&Value>,
+        after: &Value,
+    ) -> Result<(), StatusError> {
+        self.may_read_params(res, before, after)?;
+        let Some(before) = before.filter(|_| is_certificate_request(res)) else {
             return Ok(());
-        }
+        };
         let verb = match self.attributes.subresource.as_str() {
             "approval" => "approve",
             "status" if is_signed_by(before, after) => "sign",

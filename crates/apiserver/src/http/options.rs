@@ -1,5 +1,6 @@
 //! The options of writes, deletes and lists, from query and body, with Kubernetes' words for what is wrong with them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -113,15 +114,21 @@ fn common(call: &Call, causes: &mut Vec<Cause>) -> WriteOptions {
         warnings: call.warnings.clone(),
         gate: guard::gate(call),
         faults: Vec::new(),
-        inquiry: Inquiry::of_request(patience(&call.query)),
+        inquiry: inquiry(call),
         given: given(query),
     }
 }
 
-/// How long the client is willing to wait.
+fn inquiry(call: &Call) -> Inquiry {
+    let room = Arc::clone(&call.server.asking);
+    Inquiry::of_request(patience(&call.query), room, &call.user.name)
+}
+
+/// How long the client is willing to wait; 0 is as long as anybody.
 fn patience(query: &Query) -> Option<Duration> {
     let nanos = schema::nanos(query.text("timeout")?)?;
-    u64::try_from(nanos).ok().map(Duration::from_nanos)
+    let nanos = u64::try_from(nanos).ok().filter(|nanos| *nanos > 0);
+    nanos.map(Duration::from_nanos)
 }
 
 /// What the client says itself.
@@ -153,7 +160,7 @@ pub(super) fn delete(call: &Call, bytes: &[u8]) -> Result<DeleteOptions, StatusE
     Ok(DeleteOptions {
         warnings: call.warnings.clone(),
         gate: guard::gate(call),
-        inquiry: Inquiry::of_request(patience(&call.query)),
+        inquiry: inquiry(call),
         ..delete_of(call, bytes)?
     })
 }

@@ -8,11 +8,11 @@ use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::body::Syntax;
-use super::room::Room;
 use super::{Body, protobuf, yaml};
 use crate::error::StatusError;
 use crate::object::Object;
 use crate::registry::Resource;
+use crate::room::Room;
 use crate::schema::order;
 
 /// Answers up to this size need no share of the room for answers.

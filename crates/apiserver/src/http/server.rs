@@ -8,10 +8,10 @@ use tokio_util::sync::CancellationToken;
 use super::Kubelets;
 use super::facts::Facts;
 use super::metrics::Counts;
-use super::room::Room;
 use crate::auth::Authenticator;
 use crate::auth::impersonate::Ways;
 use crate::db::{Clock, Db};
+use crate::room::Room;
 use crate::token::TokenKey;
 
 /// Requests that are being answered at once, watches and logs apart.
@@ -20,6 +20,8 @@ const REQUESTS_MAX: usize = 800;
 const BODIES_KIB: usize = 256 * 1024;
 /// Large answers that are not sent yet, together, in KiB.
 const ANSWERS_KIB: usize = 256 * 1024;
+/// What webhooks are asked and answer for requests that wait for them, together, in KiB.
+const ASKING_KIB: usize = 256 * 1024;
 /// Watches and followed logs at once.
 const WATCHES_MAX: usize = 20_000;
 
@@ -50,6 +52,7 @@ pub struct ApiServer {
     pub(super) watches: Arc<Semaphore>,
     pub(super) bodies: Arc<Room>,
     pub(super) answers: Arc<Room>,
+    pub(super) asking: Arc<Room>,
     pub(super) counts: Counts,
 }
 
@@ -82,6 +85,7 @@ impl ApiServer {
             watches: Arc::new(Semaphore::new(WATCHES_MAX)),
             bodies: Room::new(BODIES_KIB),
             answers: Room::new(ANSWERS_KIB),
+            asking: Room::new(ASKING_KIB),
             counts: Counts::default(),
         }
     }

@@ -8,8 +8,8 @@ use super::body::{self, Syntax, Wants};
 use super::negotiate::{Form, Place, accept};
 use super::query::{Plus, Query, decode};
 use super::respond;
-use super::room::Room;
 use super::route::route;
+use crate::room::Room;
 
 /// `verb group/version resource/subresource namespace name`, or `verb path`; `-` for nothing.
 fn taken_apart(method: &str, uri: &str) -> String {

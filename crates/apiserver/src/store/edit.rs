@@ -301,7 +301,7 @@ impl Store {
         schema::complete(res, &mut after)?;
         check(target, (&before, &after), options)?;
         if let Some(judge) = judge {
-            judge.may_change(res, &before, &after)?;
+            judge.may_write(res, Some(&before), &after)?;
         }
         count_generation(target, &before, &mut after);
         if ownership == Ownership::Compare {

@@ -2,6 +2,7 @@
 //!
 //! As in Kubernetes: after the defaults and the built-in plugins, before what the store itself fills in. When
 //! something has changed, the plugins and those who want to see it again get a second turn; there is no third.
+use std::io;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -12,7 +13,7 @@ use super::policy::{Again, Attempt, Does};
 use super::request::{Subresource, WriteOptions};
 use super::webhooks::Turned;
 use super::write::Named;
-use super::{Moment, Store, admit};
+use super::{Moment, Store, admit, facts};
 use crate::error::StatusError;
 use crate::registry::Resource;
 use crate::schema;
@@ -39,10 +40,40 @@ pub(super) struct Turn {
     webhooks: Turned,
 }
 
+/// Refuses what has grown far beyond what could be stored, before it goes on growing.
+pub(super) fn fits(attempt: &Attempt<'_>, object: &Value) -> Result<(), StatusError> {
+    let mut size = Size(0);
+    let fits = serde_json::to_writer(&mut size, object).is_ok();
+    if fits {
+        return Ok(());
+    }
+    let (name, limit) = (attempt.name, facts::OBJECT_BYTES_MAX);
+    let why = format!("{name:?} is too large: it was changed into more than twice {limit} bytes");
+    Err(StatusError::new(413, "RequestEntityTooLarge", why))
+}
+
+/// Counts what is written, as far as it may go.
+struct Size(usize);
+
+impl io::Write for Size {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        match self.0 > 2 * facts::OBJECT_BYTES_MAX {
+            true => Err(io::ErrorKind::FileTooLarge.into()),
+            false => Ok(bytes.len()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 impl Store {
     /// Whether anybody could change this write. Cheap, for it is asked for every write.
-    pub(super) fn mutates(&self, attempt: &Attempt<'_>) -> bool {
-        self.policies_mutate(attempt) || self.webhooks_mutate()
+    pub(super) fn mutates(&self, attempt: &Attempt<'_>, options: &WriteOptions) -> bool {
+        let webhooks = options.inquiry.asks() && self.webhooks_mutate(attempt);
+        webhooks || self.policies_mutate(attempt)
     }
 
     /// Lets everybody who may change a write change it: `object` is the new state, in the version that is stored.
@@ -105,7 +136,7 @@ impl Store {
             object: None,
             before: None,
         };
-        if !self.mutates(&attempt) {
+        if !self.mutates(&attempt, options) {
             return Ok(());
         }
         let meta = child(object, "metadata");
@@ -137,6 +168,11 @@ impl Store {
         set(meta, "managedFields", managed);
         let namespace = (!namespace.is_empty()).then(|| namespace.as_str().into());
         set(meta, "namespace", namespace);
+        // What others have made of it is judged as if it had been asked for.
+        if let Some(judge) = options.gate.judge() {
+            judge.begin(res, object);
+            judge.may_ask(res, None, object)?;
+        }
         Ok(())
     }
 }

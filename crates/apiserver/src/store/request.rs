@@ -138,8 +138,13 @@ pub trait Judge: Send + Sync {
         after: &Value,
     ) -> Result<(), StatusError>;
 
-    /// Refuses a change of an object that is right by itself.
-    fn may_change(&self, res: &Resource, before: &Value, after: &Value) -> Result<(), StatusError>;
+    /// Refuses a write of an object that is right by itself.
+    fn may_write(
+        &self,
+        res: &Resource,
+        before: Option<&Value>,
+        after: &Value,
+    ) -> Result<(), StatusError>;
 
     /// Who writes.
     fn user(&self) -> &User;

@@ -90,6 +90,9 @@ impl Store {
             }
         }
         let namespace = text(&object["metadata"], "namespace").to_owned();
+        if let Some(judge) = options.gate.judge() {
+            judge.may_write(res, None, &object)?;
+        }
         let attempt = Attempt {
             res,
             sub: Subresource::None,

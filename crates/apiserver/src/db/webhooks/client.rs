@@ -1,5 +1,6 @@
 //! Calls webhooks: one connection each, TLS only, within a deadline, and no more of an answer than it may be long.
 use std::error::Error;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use super::resolve::{Address, endpoints};
@@ -29,6 +30,8 @@ use crate::tls;
 const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// How much of a text is repeated that is no answer.
 const SAID_BYTES_MAX: usize = 2048;
+/// How long one of several addresses may take to be reached.
+const DIAL: Duration = Duration::from_secs(1);
 const TOO_LATE: &str = "context deadline exceeded";
 
 /// Calls webhooks.
@@ -184,8 +187,16 @@ impl Call<'_> {
     /// Connects to one of those that the webhook's name stands for.
     async fn dial(&self) -> Result<TcpStream, String> {
         let mut failed = format!("dial tcp: lookup {}: no such host", self.address.name);
-        for address in self.addresses().await? {
-            match TcpStream::connect(address).await {
+        let mut addresses = self.addresses().await?.into_iter().peekable();
+        while let Some(address) = addresses.next() {
+            let connect = TcpStream::connect(address);
+            // The last one has all the time that is left.
+            let connected = match addresses.peek() {
+                Some(_) => timeout(DIAL, connect).await,
+                None => Ok(connect.await),
+            };
+            let connected = connected.unwrap_or_else(|_elapsed| Err(ErrorKind::TimedOut.into()));
+            match connected {
                 Ok(stream) => {
                     if let Err(error) = stream.set_nodelay(true) {
                         tracing::debug!(%error, "a webhook was gone at once");

@@ -1,5 +1,6 @@
 //! Requests for certificates.
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -174,11 +175,11 @@ fn of(object: &Value, kind: &str) -> Vec<Value> {
 fn conditions(before: &Value, object: &Value, causes: &mut Causes) {
     let had = list(&before["status"], "conditions");
     let decided = |object: &Value| ["Approved", "Denied"].map(|kind| !of(object, kind).is_empty());
-    let had_twice =
-        (1..had.len()).any(|at| had[..at].iter().any(|one| one["type"] == had[at]["type"]));
+    let kinds: BTreeSet<&str> = had.iter().map(|one| text(one, "type")).collect();
+    let had_twice = kinds.len() < had.len();
     let had_unnamed = had.iter().any(|one| text(one, "type").is_empty());
     let status = At::new("status", &object["status"]);
-    let mut seen = Vec::new();
+    let mut seen = BTreeSet::new();
     for one in status.each("conditions") {
         let (kind, state) = (one.get("type"), one.get("status"));
         if kind.text().is_empty() && !had_unnamed {
@@ -193,10 +194,9 @@ fn conditions(before: &Value, object: &Value, causes: &mut Causes) {
         } else if !states.contains(&state.text()) {
             state.unsupported(causes, states);
         }
-        if seen.contains(&kind.text()) && !had_twice {
+        if !seen.insert(kind.text()) && !had_twice {
             kind.duplicate(causes);
         }
-        seen.push(kind.text());
     }
     if decided(object) == [true, true] && decided(before) != [true, true] {
         let [approved, denied] =

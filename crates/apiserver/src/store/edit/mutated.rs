@@ -30,7 +30,7 @@ impl Store {
             object: None,
             before: Some(&edit.before),
         };
-        if target.sub == Subresource::Binding || !self.mutates(&attempt) {
+        if target.sub == Subresource::Binding || !self.mutates(&attempt, edit.options) {
             return Ok(());
         }
         let mutated = if target.sub == Subresource::Scale {
@@ -54,7 +54,10 @@ impl Store {
         set(child(&mut mutated, "metadata"), "managedFields", noted);
         edit.ownership = Ownership::Noted;
         edit.after = mutated;
-        Ok(())
+        match edit.options.gate.judge() {
+            Some(judge) => judge.may_ask(target.res, Some(&edit.before), &edit.after),
+            None => Ok(()),
+        }
     }
 
     fn mutated_scale(

@@ -16,6 +16,7 @@ use crate::registry::Resource;
 use crate::schema;
 use crate::store::json::fields;
 use crate::store::mutate::Turn;
+use crate::store::mutate::fits;
 use crate::store::request::{FieldValidation, Subresource, Warnings};
 use crate::store::{Store, admit, convert, scale};
 
@@ -156,6 +157,10 @@ impl Mutating<'_> {
         turn: &mut Turn,
     ) -> Result<(), StatusError> {
         let Invocation { policy, res, .. } = invocation;
+        if self.question.budget == 0 {
+            self.refuse(invocation, NO_BUDGET);
+            return Ok(());
+        }
         let mut question = Question {
             attempt: Attempt {
                 object: Some(&*object),
@@ -277,7 +282,9 @@ impl Mutating<'_> {
         for name in ["apiVersion", "kind"] {
             fields(&mut new).insert(name.to_owned(), shown[name].clone());
         }
-        self.settled(res, new).map_err(Failed::Write)
+        let new = self.settled(res, new).map_err(Failed::Write)?;
+        fits(&self.question.attempt, &new).map_err(Failed::Write)?;
+        Ok(new)
     }
 
     /// A changed object with its defaults, as it is stored.

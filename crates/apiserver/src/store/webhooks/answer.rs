@@ -18,6 +18,8 @@ pub(crate) struct Response {
     pub(super) patch: Vec<u8>,
     pub(super) patch_type: String,
     pub(super) warnings: Vec<String>,
+    /// How much was read, in bytes.
+    pub(crate) size: usize,
 }
 
 /// Reads the body of an answer; else why it is none.
@@ -34,7 +36,10 @@ pub(crate) fn read(hook: &Hook, uid: &str, bytes: &[u8]) -> Result<Response, Str
         }
     };
     check_type(hook, &review).map_err(failed)?;
-    verify(hook, uid, &review).map_err(|why| format!("received invalid webhook response: {why}"))
+    let mut response = verify(hook, uid, &review)
+        .map_err(|why| format!("received invalid webhook response: {why}"))?;
+    response.size = bytes.len();
+    Ok(response)
 }
 
 /// What Go's decoder says of what is no JSON, where that is known.
@@ -121,6 +126,7 @@ fn verify(hook: &Hook, uid: &str, review: &Value) -> Result<Response, String> {
             .filter_map(Value::as_str)
             .map(str::to_owned)
             .collect(),
+        size: 0,
     })
 }
 

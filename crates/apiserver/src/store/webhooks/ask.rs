@@ -17,6 +17,7 @@ use crate::error::StatusError;
 use crate::patch;
 use crate::registry::Resource;
 use crate::schema;
+use crate::store::mutate::fits;
 use crate::store::policy::asked::{Asked, request};
 use crate::store::policy::question;
 use crate::store::policy::{Attempt, OnFailure};
@@ -54,8 +55,8 @@ impl Store {
     }
 
     /// Whether a webhook could change a write.
-    pub(in crate::store) fn webhooks_mutate(&self) -> bool {
-        self.webhooks.that(Does::Mutate).next().is_some()
+    pub(in crate::store) fn webhooks_mutate(&self, attempt: &Attempt<'_>) -> bool {
+        self.webhooks.that(Does::Mutate).next().is_some() && !is_exempt(attempt)
     }
 
     /// Lets webhooks change a write: `object` is the new state, in the version that is stored. Answers whether they did.
@@ -66,7 +67,7 @@ impl Store {
         asked: &Asked<'_>,
         (turned, again): (&mut Turned, bool),
     ) -> Result<bool, StatusError> {
-        if !asked.inquiry.asks() || is_exempt(attempt) || !self.webhooks_mutate() {
+        if !asked.inquiry.asks() || !self.webhooks_mutate(attempt) {
             return Ok(false);
         }
         if again && turned.left.as_ref().is_some_and(|left| left != object) {
@@ -229,7 +230,9 @@ impl Store {
         let before = seen(attempt, attempt.object, &concerned.res);
         let after = patch::by_webhook(before, &operations)
             .map_err(|why| StatusError::internal(answer::short(why)))?;
-        decoded(attempt, after, &concerned.res).map(Some)
+        let after = decoded(attempt, after, &concerned.res)?;
+        fits(attempt, &after)?;
+        Ok(Some(after))
     }
 }
 

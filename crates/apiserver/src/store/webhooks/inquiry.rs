@@ -14,6 +14,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use super::answer::Response;
 use super::hook::Hook;
 use crate::error::StatusError;
+use crate::room::{Room, Share};
 use crate::store::{Moment, Store};
 
 /// What a webhook is asked.
@@ -54,6 +55,7 @@ struct State {
     begun: Option<(Timestamp, [u8; 32])>,
     answered: Vec<Answered>,
     wanted: Vec<Question>,
+    shares: Vec<Share>,
 }
 
 /// The questions and answers of one request; copies share them. The default asks nobody.
@@ -61,16 +63,38 @@ struct State {
 pub struct Inquiry {
     state: Option<Arc<Mutex<State>>>,
     patience: Option<Duration>,
+    room: Option<(Arc<Room>, Arc<str>)>,
 }
 
 impl Inquiry {
-    /// Of a request that is put to webhooks, and may say how long it is willing to wait.
+    /// Of a user's request that is put to webhooks, and may say how long it is willing to wait. What is asked and
+    /// answered has its share of a room.
     #[must_use]
-    pub fn of_request(patience: Option<Duration>) -> Self {
+    pub(crate) fn of_request(patience: Option<Duration>, room: Arc<Room>, user: &str) -> Self {
         Self {
             state: Some(Arc::default()),
             patience,
+            room: Some((room, user.into())),
         }
+    }
+
+    /// Of another write for the same request, which may take so long.
+    pub(crate) fn another(&self, patience: Duration) -> Self {
+        Self {
+            state: self.state.as_ref().map(|_state| Arc::default()),
+            patience: Some(patience),
+            room: self.room.clone(),
+        }
+    }
+
+    /// Takes a share of the room for so many bytes, until the request ends; an error if there is none.
+    pub(crate) fn hold(&self, bytes: usize) -> Result<(), StatusError> {
+        let (Some((room, user)), Some(state)) = (&self.room, &self.state) else {
+            return Ok(());
+        };
+        let share = room.take(user, bytes).ok_or_else(StatusError::too_many)?;
+        state.lock().shares.push(share);
+        Ok(())
     }
 
     /// How long the request is willing to wait, if it says so.

@@ -1,4 +1,6 @@
 //! What becomes of a write whose webhook fails.
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
@@ -11,6 +13,7 @@ pub(super) fn cases() -> Vec<Case> {
         hook_that_does_not_answer_in_time_fails_the_write,
         hook_that_nobody_serves_fails_the_write,
         hook_that_fails_may_be_passed_over,
+        hook_is_not_passed_over_because_its_client_has_no_time,
         hook_of_another_authority_is_not_believed,
         hook_with_a_certificate_for_another_is_not_believed,
         hook_whose_answer_is_no_answer_fails_the_write,
@@ -70,6 +73,27 @@ async fn hook_that_fails_may_be_passed_over(world: World) -> Result<()> {
     configure(&world, Kind::Validating, hooks.clone().into()).await?;
     configure(&world, Kind::Mutating, hooks.into()).await?;
     world.make_maps(&["m"]).await
+}
+
+async fn hook_is_not_passed_over_because_its_client_has_no_time(world: World) -> Result<()> {
+    let slow = Server::start(async |_, _| std::future::pending::<Say>().await).await?;
+    for (at, kind) in [Kind::Validating, Kind::Mutating].into_iter().enumerate() {
+        let ignored = json!({"failurePolicy": "Ignore", "timeoutSeconds": 30});
+        let hook = hook(&world, &slow.at("v"), "slow", ignored);
+        let name = configure(&world, kind, vec![hook]).await?;
+        let maps = format!("/api/v1/namespaces/{}/configmaps", world.namespace);
+        let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": format!("m{at}")}});
+        let path = format!("{maps}?timeout=500ms");
+        // It is refused, or the connection ends; clients try again.
+        let posted = world.raw("POST", &path, Some(map));
+        let posted = tokio::time::timeout(Duration::from_secs(3), posted).await;
+        ensure!(!matches!(posted, Ok(Ok(_))), "it passed: {posted:?}");
+        let path = format!("{maps}/m{at}");
+        same(refusal(world.raw("GET", &path, None).await)?.0, 404)?;
+        let path = format!("{}/{name}", kind.path());
+        world.raw("DELETE", &path, None).await?;
+    }
+    Ok(())
 }
 
 async fn hook_of_another_authority_is_not_believed(world: World) -> Result<()> {

@@ -1,4 +1,4 @@
-//! How much memory bodies may take that are on their way: all together, and each user's.
+//! How much memory may be taken by what is on its way, bodies and questions to webhooks: by all together, and by each user.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 /// Memory that users share. One user gets half of it at most, so that nobody is kept out by another.
 #[derive(Debug)]
-pub(super) struct Room {
+pub(crate) struct Room {
     kib: usize,
     used: Mutex<Used>,
 }
@@ -20,7 +20,7 @@ struct Used {
 
 /// A part of the room, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Share {
+pub(crate) struct Share {
     room: Arc<Room>,
     user: String,
     kib: usize,
@@ -28,14 +28,14 @@ pub(super) struct Share {
 
 impl Room {
     /// A room of so many KiB.
-    pub(super) fn new(kib: usize) -> Arc<Self> {
+    pub(crate) fn new(kib: usize) -> Arc<Self> {
         let used = Mutex::default();
         Arc::new(Self { kib, used })
     }
 
     /// A share for a user's body; none if there is no room for it. Who has none gets one of any size that is free, and
     /// what is larger than the room gets it alone.
-    pub(super) fn take(self: &Arc<Self>, user: &str, bytes: usize) -> Option<Share> {
+    pub(crate) fn take(self: &Arc<Self>, user: &str, bytes: usize) -> Option<Share> {
         let kib = bytes.div_ceil(1024);
         let mut used = self.used.lock();
         let own = used.by_user.get(user).copied().unwrap_or_default();
