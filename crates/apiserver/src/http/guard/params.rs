@@ -125,9 +125,16 @@ impl Guard {
             Some(Unknown::Policy) => format!("unable to get policy {name} {of_all}"),
             Some(Unknown::Version) => format!("unable to parse paramKind {kind} {of_all}"),
             Some(Unknown::Kind) => format!("unable to resolve paramKind {kind} {of_all}"),
-            None => format!(
-                "user {user} does not have \"{verb}\" permission on the object referenced by paramRef"
-            ),
+            None => {
+                // Kubernetes takes one for the other where policies mutate.
+                let (user, verb) = match res.plural.starts_with("mutating") {
+                    true => (verb, user.as_str()),
+                    false => (user.as_str(), verb),
+                };
+                format!(
+                    "user {user} does not have \"{verb}\" permission on the object referenced by paramRef"
+                )
+            }
         })
     }
 
