@@ -121,6 +121,8 @@ async fn play(case: &Case, world: &mut World) -> Result<(), String> {
             .restore()
             .await
             .map_err(|error| format!("cannot go on: {error:#}"))?;
+        // The real one knows no roles yet when it answers again.
+        world.provokes = true;
     }
     let cleaned = match world.clean().await {
         Ok(()) => world.was_allowed().await,

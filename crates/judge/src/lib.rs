@@ -24,4 +24,4 @@ pub use cluster::{Cluster, Kind, config};
 pub use daemon::Daemon;
 pub use managed::Managed;
 pub use ours::Ours;
-pub use real::{Fsync, Parts, Real};
+pub use real::{Fsync, Parts, Real, free_address};

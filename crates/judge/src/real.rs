@@ -234,8 +234,12 @@ impl Drop for Real {
     }
 }
 
-/// A loopback address on which none of the ports is taken.
-pub(crate) fn free_address() -> Result<Ipv4Addr> {
+/// A loopback address of one's own, on which none of the ports of an API server is taken. No connection starts from it,
+/// so a port that is given up there is still free later.
+///
+/// # Errors
+/// When none is found.
+pub fn free_address() -> Result<Ipv4Addr> {
     let mut rng = rand::rng();
     for _ in 0..100 {
         let address = Ipv4Addr::new(

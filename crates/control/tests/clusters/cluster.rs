@@ -1,5 +1,5 @@
 //! A cluster under test: an API server with its state on disk, and perhaps a control plane.
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,12 @@ use super::objects;
 
 /// Anything is given up after this.
 const PATIENCE: Duration = Duration::from_secs(60);
-const LOCAL: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+/// Ports on the address of a cluster.
+const API: u16 = 6443;
+const IDENTITY: u16 = 8080;
+const DESTINATION: u16 = 8086;
+const POLICY: u16 = 8090;
+const ADMIN: u16 = 9990;
 
 /// What clusters have in common: the trust anchor.
 pub(crate) struct Mesh {
@@ -82,11 +87,6 @@ pub(crate) struct Cluster {
     control: Option<Control>,
 }
 
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind((LOCAL, 0)).unwrap();
-    listener.local_addr().unwrap().port()
-}
-
 impl Cluster {
     pub(crate) async fn start(mesh: &Mesh, name: &'static str) -> Self {
         tombolo_shell::tls::install_provider();
@@ -95,9 +95,9 @@ impl Cluster {
         config.storage = Storage::Dir(dir.path().join("data"));
         config.kubeconfig = Some(dir.path().join("kubeconfig"));
         config.cluster = name.to_owned();
+        config.listen = SocketAddr::from((tombolo_judge::free_address().unwrap(), API));
         let api = Running::start(&config).await.unwrap();
         let address = api.address();
-        config.listen = address;
         let client = client(dir.path().join("kubeconfig")).await;
         let cluster = Self {
             name,
@@ -126,11 +126,12 @@ impl Cluster {
         let [issuer_cert, issuer_key] = self.replace_issuer(mesh);
         let trust_anchors = self.dir.path().join("anchors.pem");
         std::fs::write(&trust_anchors, &mesh.root_pem).unwrap();
-        let admin = SocketAddr::new(LOCAL, free_port());
+        let local = self.address.ip();
+        let admin = SocketAddr::new(local, ADMIN);
         let args = tombolo_control::Args {
             kubeconfig: self.dir.path().join("kubeconfig"),
             context: None,
-            listen: tombolo_control::Listen::Address(LOCAL),
+            listen: tombolo_control::Listen::Address(local),
             plaintext: false,
             cluster_name: Some(self.name.to_owned()),
             trust_anchors: Some(trust_anchors),
@@ -141,16 +142,16 @@ impl Cluster {
             cluster_domain: "cluster.local".to_owned(),
             trust_domain: "cluster.local".to_owned(),
             service_account: "control".to_owned(),
-            identity_port: free_port(),
-            destination_port: free_port(),
-            policy_port: free_port(),
+            identity_port: IDENTITY,
+            destination_port: DESTINATION,
+            policy_port: POLICY,
             admin_port: Some(admin.port()),
             gateway_exports: tombolo_control::GatewayExports::Labelled,
         };
         self.ports = Some(Ports {
-            identity: SocketAddr::new(LOCAL, args.identity_port),
-            destination: SocketAddr::new(LOCAL, args.destination_port),
-            policy: SocketAddr::new(LOCAL, args.policy_port),
+            identity: SocketAddr::new(local, args.identity_port),
+            destination: SocketAddr::new(local, args.destination_port),
+            policy: SocketAddr::new(local, args.policy_port),
         });
         let drain = Drain::new();
         let running = tombolo_control::run_until(args, drain.clone());

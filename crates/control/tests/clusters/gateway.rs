@@ -10,6 +10,8 @@ use super::cluster::Mesh;
 
 pub(crate) const IDENTITY: &str = "gateway.tombolo.serviceaccount.identity.tombolo.cluster.local";
 
+const PORT: u16 = 4143;
+
 pub(crate) struct Gateway {
     address: SocketAddr,
     task: tokio::task::JoinHandle<()>,
@@ -17,7 +19,8 @@ pub(crate) struct Gateway {
 
 impl Gateway {
     pub(crate) fn start(mesh: &Mesh, at: Option<SocketAddr>) -> Self {
-        let at = at.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
+        let own = || SocketAddr::from((tombolo_judge::free_address().unwrap(), PORT));
+        let at = at.unwrap_or_else(own);
         let listener = net::listen(at).unwrap();
         let address = listener.local_addr().unwrap();
         let anchors = Anchors::from_pem(mesh.root_pem.as_bytes()).unwrap();

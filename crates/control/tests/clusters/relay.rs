@@ -20,7 +20,8 @@ pub(crate) struct Relay {
 
 impl Relay {
     pub(crate) async fn to(upstream: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        // Its address is one for which the upstream's certificate is.
+        let listener = TcpListener::bind((upstream.ip(), 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (passage, watched) = watch::channel(Passage::Open);
         let accepting = async move {

@@ -82,9 +82,7 @@ impl World {
             &kubeconfig,
             l.access("tombolo", manifest::CONTROL).await?.to_string(),
         )?;
-        let port = std::net::TcpListener::bind("127.0.0.1:0")?;
-        let listen = port.local_addr()?;
-        drop(port);
+        let listen = SocketAddr::from((tombolo_judge::free_address()?, 8086));
         let mut world = Self {
             kind,
             l,
