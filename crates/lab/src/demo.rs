@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use futures_util::future::poll_immediate;
 use tokio::net::UnixListener;
+use tombolo_shell::process;
 
 use crate::lab::{Lab, Options, Progress};
 use crate::report::{self, Form, Report, Setup, Way};
@@ -72,9 +74,16 @@ pub async fn run(options: &DemoOptions, progress: Progress) -> Result<Outcome> {
         DURATION_MIN.as_secs()
     );
     options.json.as_deref().map(writable).transpose()?;
+    // Whoever ends the demo between its turns is heard, too.
+    let mut stop = std::pin::pin!(process::asked_to_stop());
+    let mut asked = async || poll_immediate(&mut stop).await.is_some();
+    asked().await;
     let first = turn(options, &progress, Turn::First).await?;
     if let Some(outcome) = first {
         return Ok(outcome);
+    }
+    if asked().await {
+        return Ok(Outcome::Interrupted);
     }
     let last = turn(options, &progress, Turn::Last).await?;
     last.context("the demo did not end")
