@@ -1,7 +1,7 @@
 //! The same script against both kinds of cluster: where their answers differ, ours is wrong.
 use anyhow::Result;
 
-use crate::play::{Player, is_answer};
+use crate::play::{NO_ANSWER, Player, is_answer};
 use crate::script::Step;
 
 /// One compared step.
@@ -21,6 +21,11 @@ impl Compared {
     /// Whether nobody can tell them apart.
     pub fn is_same(&self) -> bool {
         self.ours == self.real && is_answer(&self.real)
+    }
+
+    /// Whether the real one answered and ours did not: that is never a matter of words.
+    pub fn is_ours_unanswered(&self) -> bool {
+        is_answer(&self.real) && self.ours.starts_with(NO_ANSWER)
     }
 
     /// The lines that differ: `-` is the real one's, `+` ours; `=` what neither of them did.

@@ -23,7 +23,8 @@ const STEP_DEADLINE: Duration = Duration::from_secs(180);
 const UNTIL_DEADLINE: Duration = Duration::from_secs(120);
 
 /// How what is no answer begins.
-const NO_ANSWER: &str = "no answer";
+/// A request that was not answered.
+pub(crate) const NO_ANSWER: &str = "no answer";
 const NO_END: &str = "no end within";
 const NOT_COME: &str = "did not come within";
 
@@ -157,8 +158,8 @@ impl Player {
         let (first, second) = (make()?, make()?);
         let whole = async {
             let mut answer = self.client.send(first).await;
-            // One that was kept, and that the server had given up meanwhile.
-            if answer.as_ref().is_err_and(was_closed) {
+            // One that was kept, and that the server had given up meanwhile; what is only read may be asked again.
+            if method == "GET" && answer.as_ref().is_err_and(was_closed) {
                 answer = self.client.send(second).await;
             }
             let response = answer.context("send a request")?;
