@@ -35,6 +35,9 @@ use tombolo_judge::Kind;
 /// A case takes no longer. Each wait in it says earlier what it waits for.
 const CASE_DEADLINE: Duration = Duration::from_secs(180);
 
+/// What a case says that leaves no clusters behind.
+const LOST: &str = "cannot go on";
+
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::from_args();
     let available = Kind::available()?;
@@ -85,9 +88,19 @@ fn run(kind: Kind, cases: &[Case]) -> Result<Vec<Trial>> {
     runtime()?.block_on(async {
         let mut world = World::start(kind).await.context("start the clusters")?;
         let mut trials = Vec::new();
+        let mut lost = None;
         for case in cases {
             let begun = Instant::now();
-            let outcome = play(case, &mut world).await;
+            // Where the clusters are lost, each case would wait for them anew.
+            let outcome = match &lost {
+                Some(why) => Err(format!("not played: {why}")),
+                None => play(case, &mut world).await,
+            };
+            if let Err(why) = &outcome
+                && why.starts_with(LOST)
+            {
+                lost.get_or_insert_with(|| why.clone());
+            }
             if std::env::var_os("CONFORMANCE_TIMES").is_some() {
                 let verdict = outcome.as_ref().err().map_or("held", String::as_str);
                 eprintln!(
@@ -120,7 +133,7 @@ async fn play(case: &Case, world: &mut World) -> Result<(), String> {
         world
             .restore()
             .await
-            .map_err(|error| format!("cannot go on: {error:#}"))?;
+            .map_err(|error| format!("{LOST}: {error:#}"))?;
         // The real one knows no roles yet when it answers again.
         world.provokes = true;
     }
