@@ -505,7 +505,7 @@ async fn hook_of_clusters_is_not_asked_of_namespaced_objects(world: World) -> Re
     let server = allowing().await?;
     let mut rules = rules("", "*/*");
     rules["rules"][0]["scope"] = "Cluster".into();
-    validating(&world, &server, rules).await?;
+    let name = validating(&world, &server, rules).await?;
     world.make_maps(&["m"]).await?;
     ensure!(server.so_far().await.is_empty());
     let namespace = format!("/api/v1/namespaces/{}", world.namespace);
@@ -516,6 +516,9 @@ async fn hook_of_clusters_is_not_asked_of_namespaced_objects(world: World) -> Re
     )
     .await?;
     let (_, request) = server.next().await?;
+    // It concerns nodes and volumes of everybody.
+    let path = format!("{}/{name}", Kind::Validating.path());
+    world.raw("DELETE", &path, None).await?;
     same(request["namespace"].as_str(), Some(&*world.namespace))?;
     same(request["name"].as_str(), Some(&*world.namespace))
 }
