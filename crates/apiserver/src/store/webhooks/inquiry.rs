@@ -173,3 +173,22 @@ pub(super) fn pending() -> StatusError {
 pub(crate) fn is_pending(error: &StatusError) -> bool {
     error.reason == PENDING
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_with_much_keeps_nobody_out() {
+        let room = Room::new(1024);
+        let of = |user| Inquiry::of_request(None, Arc::clone(&room), user);
+        let (greedy, more, other) = (of("greedy"), of("greedy"), of("other"));
+        greedy.hold(400 * 1024).unwrap();
+        assert_eq!(more.hold(400 * 1024).unwrap_err().code, 429);
+        other.hold(400 * 1024).unwrap();
+        let next = greedy.another(Duration::from_secs(1));
+        assert_eq!(next.hold(400 * 1024).unwrap_err().code, 429);
+        drop(greedy);
+        next.hold(400 * 1024).unwrap();
+    }
+}
