@@ -27,6 +27,24 @@ pub(in crate::store) struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
+    fn new(
+        (gate, warnings, inquiry): (&'a Gate, &'a Warnings, &'a Inquiry),
+        mut options: Value,
+        dry_run: DryRun,
+    ) -> Self {
+        let dry_run = dry_run == DryRun::All;
+        if dry_run {
+            options["dryRun"] = json!(["All"]);
+        }
+        Self {
+            gate,
+            warnings,
+            inquiry,
+            options,
+            dry_run,
+        }
+    }
+
     /// Of a create or an update.
     pub(in crate::store) fn of_write(operation: &str, options: &'a WriteOptions) -> Self {
         let kind = if operation == "CREATE" {
@@ -34,21 +52,12 @@ impl<'a> Asked<'a> {
         } else {
             "UpdateOptions"
         };
-        let dry_run = options.dry_run == DryRun::All;
         let mut asked = json!({"kind": kind, "apiVersion": "meta.k8s.io/v1"});
         for (name, value) in &options.given {
             asked[*name] = value.as_str().into();
         }
-        if dry_run {
-            asked["dryRun"] = json!(["All"]);
-        }
-        Self {
-            gate: &options.gate,
-            warnings: &options.warnings,
-            inquiry: &options.inquiry,
-            options: asked,
-            dry_run,
-        }
+        let by = (&options.gate, &options.warnings, &options.inquiry);
+        Self::new(by, asked, options.dry_run)
     }
 
     /// Of a delete.
@@ -66,17 +75,8 @@ impl<'a> Asked<'a> {
         if let Some(propagation) = options.propagation {
             asked["propagationPolicy"] = propagation.name().into();
         }
-        let dry_run = options.dry_run == DryRun::All;
-        if dry_run {
-            asked["dryRun"] = json!(["All"]);
-        }
-        Self {
-            gate: &options.gate,
-            warnings: &options.warnings,
-            inquiry: &options.inquiry,
-            options: asked,
-            dry_run,
-        }
+        let by = (&options.gate, &options.warnings, &options.inquiry);
+        Self::new(by, asked, options.dry_run)
     }
 }
 
